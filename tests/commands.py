@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import pytest
 from click.testing import CliRunner, Result
 
 from jobstore.cli.commands import cli
 from tests.engines import Place
+
+REAL: Final = (sys.executable, "-m", "jobstore")
 
 
 def jobstore(*arguments: object, **options: Any) -> Result:
@@ -39,10 +42,13 @@ def refused(*arguments: object, code: int = 1, **options: Any) -> str:
 
 
 def start(
-    *arguments: object, stdout: IO[bytes] | int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    *arguments: object,
+    stdout: IO[bytes] | int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    program: Sequence[str | Path] = REAL,
 ) -> "subprocess.Popen[bytes]":
-    """Start the real command."""
-    command = [sys.executable, "-m", "jobstore", *map(written, arguments)]
+    """Start the real command, or one that is told."""
+    command = [*program, *map(written, arguments)]
     return subprocess.Popen(command, stdout=stdout, stderr=stderr)
 
 

@@ -1,5 +1,6 @@
 """What most tests need: a server in this process, or a real one that can be killed."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -76,6 +77,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in {*kept}])
     items[:] = sorted(kept, key=lambda item: _place(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was collected: it stays until the end.
+
+    It would look through ten thousand tests, and all that they import, time and again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(
@@ -169,7 +179,7 @@ async def services() -> AsyncIterator[Services]:
 @pytest.fixture(scope="session")
 def nursery() -> Path | None:
     """Have what servers are forked off; give what lets their disks fail, unless it is missing."""
-    return open_nursery("pytest", cheap.__name__, "tests.gates")
+    return open_nursery("pytest", cheap.__name__, "tests.gates", "tests.warm")
 
 
 @pytest.fixture

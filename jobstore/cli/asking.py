@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 50
 _NOT_BY_URL: Final = (
-    "--{}: whoever asks a server by --url gets lists of jobs, whatever their role; statistics are"
-    " made of the store itself, by the same command with --store or --config in place of --url"
+    "--{}: with --url, only lists of jobs can be had; for statistics, use --store or --config in"
+    " place of --url"
 )
 _MOST_LONGEST: Final = 10_000
 # What is said of each job to scripts, besides what stands in its row.

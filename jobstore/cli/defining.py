@@ -47,8 +47,8 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @click.command("define")
 @configured
 @click.argument("file", type=FILE, required=False)
-@_one("--name", "What people call it.")
-@_one("--path", "Its path among the definitions, such as /Imports/daily.")
+@_one("--name", "Its name, for people.")
+@_one("--path", "Where it is listed, such as /Imports/daily.")
 @_one("--method", "The method of its request; GET if not given.")
 @_one("--target", "The path and query to request, percent-encoded.")
 @_one("--header", "A header of its request; may be repeated.", multiple=True, metavar="FIELD")
@@ -76,7 +76,7 @@ def define_command(
     as_json: bool,
     **members: Any,
 ) -> None:
-    """Save a definition: a request with a name, to be run again and again.
+    """Save a definition: a request with a name, to run on demand or on a schedule.
 
     Describe it with flags or in FILE: TOML with keys of the same names and a table of headers, or
     several [[definition]] tables. The store is created if there is none.
@@ -330,4 +330,4 @@ def _warn_of_stranger(store: Store, owner: str | None) -> None:
     """Warn if an owner has no account: after a typo, nobody would see the definition."""
     accounts = store.accounts.roll().accounts
     if owner and accounts and owner not in accounts:
-        tell(f"jobstore: there is no account {owner}: of users, nobody can see it", err=True)
+        tell(f"jobstore: there is no account {owner}: only admins and readers can see it", err=True)

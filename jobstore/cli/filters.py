@@ -70,7 +70,7 @@ def filter_options(command: F) -> F:
                 "--running-at",
                 type=time,
                 metavar="TIME",
-                help="Jobs that were running at that moment.",
+                help="Jobs that were running at TIME.",
             ),
             click.option(
                 "--interrupted",

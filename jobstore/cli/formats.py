@@ -12,7 +12,7 @@ from jobstore.model.clock import iso
 
 
 class ColumnKind(Enum):
-    """What stands in a column."""
+    """What kind of value a column has."""
 
     WHOLE = auto()
     NUMBER = auto()

@@ -34,7 +34,7 @@ def start_logging(section: LogSection) -> None:
 
 
 class Floodgate(logging.StreamHandler[TextIO]):
-    """Write lines, but of those that are alike no more than one a second, once many have come.
+    """Write lines, but after a flood of similar ones, no more than one of them a second.
 
     Whoever can cause a line with a request could fill the disk with it. What was left out is
     counted, and said with the next line of its kind, or at the end. An application's own lines are
@@ -81,7 +81,7 @@ class Floodgate(logging.StreamHandler[TextIO]):
             super().emit(flood.last)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Discard everything if nobody reads it any more."""
+        """Discard everything once the reader is gone."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
             self.stream = _NOWHERE  # `setStream` would flush the broken one
         else:
@@ -132,7 +132,7 @@ class Lines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Write the message on one line, whoever's words it repeats."""
+        """Write the message on one line, even if it repeats a client's words."""
         record.message = loggable(record.message, _LONGEST)
         if left_out := getattr(record, "left_out", 0):
             record.message += f" ({left_out} similar lines were left out)"

@@ -20,13 +20,13 @@ from jobstore.store.sqlite.replacing import Replaced
 
 @click.command("expire")
 @configured
-@click.option("--before", type=time, help="Jobs that ended before then: a time, or how long ago.")
-@click.option("--older-than", type=duration, help="Jobs that ended longer ago than that: 24h, 7d.")
+@click.option("--before", type=time, help="Jobs that ended before TIME: a moment, or how long ago.")
+@click.option("--older-than", type=duration, help="Jobs that ended longer ago: 24h, 7d.")
 @json_option
 def expire_command(
     config: Config, before: int | None, older_than: int | None, *, as_json: bool
 ) -> None:
-    """Expire results that nobody has fetched.
+    """Expire results that were not fetched.
 
     Without an option, those older than [retention] unfetched, as the server does by itself.
     """
@@ -61,7 +61,7 @@ def _moment(name: str, kept: float | None, before: int | None, older_than: int |
 @click.command("purge")
 @configured
 @click.option(
-    "--before", type=time, help="Payloads unavailable since before then: a time, or how long ago."
+    "--before", type=time, help="Payloads unavailable since before TIME, or how long ago."
 )
 @click.option(
     "--older-than", type=duration, help="Payloads unavailable for longer than that: 24h, 7d."
@@ -207,6 +207,6 @@ def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json
 def _tell_replaced(place: Place, file: Path, replaced: Replaced) -> None:
     click.echo(f"{place}: {decimal(replaced.size)}, a complete copy of {file}")
     if replaced.aside is not None:
-        click.echo(f"What was there is kept as {replaced.aside.name}")
+        click.echo(f"The old store is kept as {replaced.aside.name}")
     if not replaced.ids_known:
-        click.echo("Job ids that were given since the backup are not known, and are given again.")
+        click.echo("Job ids given out since the backup are unknown, and will be used again.")

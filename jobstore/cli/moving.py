@@ -65,8 +65,8 @@ def _moved(source: Tended, destination: Tended, report: Report) -> Mapping[str, 
 
 def _tell(source: Tended, destination: Tended, moved: Mapping[str, int]) -> None:
     counts = [f"{moved[name]:,} {_of(name, moved[name])}" for name in _TOLD]
-    tell(f"{destination}: {', '.join(counts)}, all that is in {source}, which stays as it is.")
-    tell(f"Let the configuration say:\n\n[store]\n{destination.as_written()}")
+    tell(f"{destination}: {', '.join(counts)}, everything in {source}, which was not changed.")
+    tell(f"Now change the configuration:\n\n[store]\n{destination.as_written()}")
 
 
 def _of(name: str, count: int) -> str:

@@ -30,7 +30,7 @@ _PAGE: Final = 100
 
 
 class _ListsByDefault(click.Group):
-    """Commands of which ``list`` is the one that is meant if none is named."""
+    """A group of commands whose default is ``list``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; options without a command are those of ``list``."""

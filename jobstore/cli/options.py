@@ -174,10 +174,12 @@ def range_options(command: F) -> F:
     """Give a command the options that say from when to when jobs were submitted."""
     for option in (
         click.option(
-            "--until", type=time, help="Jobs submitted before then: a time, or how long ago."
+            "--until",
+            type=time,
+            help="Jobs submitted before TIME: a moment, or how long ago it was.",
         ),
         click.option(
-            "--since", type=time, help="Jobs submitted since then: 2025-01-31T12:00, or 24h."
+            "--since", type=time, help="Jobs submitted since TIME: 2025-01-31T12:00, or 24h."
         ),
         click.option(
             "--range",

@@ -109,7 +109,7 @@ class Calendar:
         return begin, self.moment(until, end=True) if until else None
 
     def _whole(self, text: str, words: str) -> tuple[int, int]:
-        """Read a range of which one word says all, such as a day."""
+        """Read a range that is given by one word, such as a day."""
         if match := _MONTH.fullmatch(words):
             year, month = int(match[1]), int(match[2])
             try:

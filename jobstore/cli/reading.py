@@ -1,6 +1,7 @@
 """Look at jobs: a list of those with results, or one in detail."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Union
@@ -17,11 +18,13 @@ from jobstore.cli.sheet import Part, Sheet
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
+from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
-from jobstore.model.target_state import WaitReason
+from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.store import target_states
 from jobstore.store.history import History
 from jobstore.store.questions import askers
 from jobstore.store.target_states import waiting_for
@@ -36,14 +39,35 @@ WaitsFor: TypeAlias = Callable[[Job], WaitReason | None]
 _COLUMNS: Final[Columns] = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
 
 
-@click.command("list")
+class _List(click.Command):
+    """The command `list`, which names the one that has filters if it is given one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = shlex.join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in _options_of_history():
+                raise
+            raise click.UsageError(
+                f"no such option: {error.option_name}; type: jobstore history {typed}", ctx
+            ) from None
+
+
+def _options_of_history() -> set[str]:
+    from jobstore.cli.asking import history_command  # noqa: PLC0415 - for an error only
+
+    return {name for option in history_command.params for name in option.opts}
+
+
+@click.command("list", cls=_List)
 @reaching
 @limited("jobs", _MOST_LISTED)
 @json_option
 def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
     """List the jobs whose results can still be fetched, and those that have not ended.
 
-    The newest come first. `jobstore history` lists all jobs.
+    The newest come first. `jobstore history` lists all jobs, and has filters.
     """
     in_all: int | None
     if isinstance(where, Config):
@@ -57,7 +81,7 @@ def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -
     if jobs:
         JobTable(stdout(), waits_for=waits_for).write(jobs)
     if not jobs:
-        say("No job can be asked for.")
+        say("No unfinished jobs, and no results to fetch.")
     elif in_all is None:
         say(f"The newest {len(jobs):,} jobs; --limit lists more.")
     elif in_all > len(jobs):
@@ -150,17 +174,25 @@ async def _sheet(config: Config, job_id: int, most: int | None) -> Sheet:
     async with place_of(config).history() as history:
         record = await history.record(job_id)
         job = record.job
+        waits = (await waiting_for(history))(job)
         name = None if job.definition is None else await history.definition_name(job.definition)
         return Sheet(
             job=job,
             definition=name,
-            waits_for=(await waiting_for(history))(job),
+            waits_for=waits,
+            target=await _target(history, job) if waits in OF_TARGET else None,
             cancelled_by=(await askers(history, [job])).get(job.id),
             attempts=record.attempts,
             request=await _part(await history.request(job), config, most),
             response=await _part(await history.response(job), config, most),
             timeline=record.timeline,
         )
+
+
+async def _target(history: History, job: Job) -> TargetSeen | None:
+    """Return the state of a job's target, if it is known."""
+    seen = target_states.seen(await history.together(target_states.LOOKED_AT), {})
+    return next((target for target in seen if target.name == job.target), None)
 
 
 async def _part(

@@ -1,14 +1,18 @@
 """One job of a server on another machine, in detail."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from jobstore.cli.content import Excerpt
 from jobstore.cli.remote import Remote
-from jobstore.cli.remote_jobs import RemoteJobs
+from jobstore.cli.remote_jobs import RemoteJobs, moment
 from jobstore.cli.sheet import Part, Sheet
-from jobstore.model.job import Moment
+from jobstore.dashboard.waiting import OF_TARGET
+from jobstore.model.job import Job, Moment
+from jobstore.model.target_state import Hold, TargetSeen, TargetState
 from jobstore.store.search import CANCEL_ASKED, asker
 
 # Of the headers, the API tells what says something about a body.
@@ -36,6 +40,7 @@ class RemoteSheets:
         return Sheet(
             job=job,
             waits_for=jobs.waits_for(job),
+            target=self._target(job) if jobs.waits_for(job) in OF_TARGET else None,
             definition=None if job.definition is None else str(job.definition),
             cancelled_by=_canceller(timeline),
             attempts=jobs.attempts(job_id),
@@ -43,6 +48,14 @@ class RemoteSheets:
             response=self._part(job_id, "response", most),
             timeline=timeline,
         )
+
+    def _target(self, job: Job) -> TargetSeen | None:
+        """Return the state of a job's target, if we may see targets."""
+        answer = self.remote.send("GET", "/_jobs/targets")
+        if answer.status != HTTPStatus.OK:
+            return None
+        told = json.loads(answer.body)["targets"]
+        return next((_seen(each) for each in told if each["name"] == job.target), None)
 
     def _part(
         self, job_id: int, side: Literal["request", "response"], most: int | None
@@ -59,3 +72,21 @@ def _canceller(timeline: list[Moment]) -> str | None:
     """Return who asked for a cancellation; the last one who did."""
     asked = [each.detail for each in timeline if each.event == CANCEL_ASKED and each.detail]
     return asker(asked[-1]) if asked else None
+
+
+def _seen(said: Mapping[str, Any]) -> TargetSeen:
+    """Read a target as the API describes it."""
+    return TargetSeen(
+        name=said["name"],
+        concurrency=said["concurrency"],
+        configured=said["configured"],
+        running=said["running"],
+        waiting=said["waiting"],
+        state=TargetState(
+            name=said["name"],
+            paused_at=moment(said["paused_at"]) if said["paused"] else None,
+            paused_by=said["paused_by"],
+            reason=said["reason"],
+        ),
+        hold=Hold(since=moment(said["held_at"]), why=said["held_why"]) if said["held"] else None,
+    )

@@ -1,7 +1,7 @@
 """Run the server, and bring its store up to date."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from jobstore.cli.options import configured, files, json_option
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import suppress_closed, tell, write_json
 from jobstore.config import Config, load
+from jobstore.config.sections import TargetSection
 
 # M_ARENA_MAX: one heap. M_MMAP_THRESHOLD: blocks that go back to the system by themselves; a read
 # from a socket is smaller, as it comes too often for that.
@@ -40,7 +41,12 @@ Ctrl-C stops the server; jobs and results stay in the store.
 @click.option(
     "--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers all requests."
 )
-@click.option("--open", "is_open", is_flag=True, help="Serve everyone while there are no accounts.")
+@click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    help="Listen anywhere without accounts: everybody may do everything.",
+)
 @click.option(
     "--forward-credentials", is_flag=True, help="Forward the Authorization header to targets."
 )
@@ -54,8 +60,8 @@ def serve_command(
 ) -> None:
     """Run the server until it gets SIGTERM or Ctrl-C.
 
-    The store is created, or its schema upgraded, when the server starts. Without a target, here or
-    in the configuration, the demo endpoints answer.
+    The server creates the store or upgrades its schema when it starts. The demo endpoints answer if
+    there is no target, here or in the configuration.
     """
     kinds = ("upstream", "app")
     answers = {kind: given[kind] for kind in kinds if given[kind] is not None}
@@ -86,10 +92,22 @@ def _serve(read: Callable[[], Config]) -> None:
             tell(f"jobstore {__version__} listens on {' and '.join(urls)}, its store is {where}")
             if server.dashboard:
                 tell(f"The dashboard: {server.dashboard}")
+            for line in _who_answers(config.target):
+                tell(line)
             if not config.target:
                 tell(_NEXT.format(url=next((url for url in urls if "://" in url), urls[0])))
 
     run(config, announce, read)
+
+
+def _who_answers(targets: Sequence[TargetSection]) -> Iterator[str]:
+    """Say which service or application gets which requests."""
+    for target in sorted(targets, key=lambda target: target.prefix, reverse=True):
+        which = f"Requests to {target.prefix} are" if target.prefix != "/" else "All requests are"
+        if target.prefix == "/" and len(targets) > 1:
+            which = "All other requests are"
+        where = target.upstream or f"the application {target.app}"
+        yield f"{which} answered by {where}"
 
 
 def _return_memory() -> None:

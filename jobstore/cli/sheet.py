@@ -14,12 +14,13 @@ from jobstore.cli.plain import printable
 from jobstore.cli.table import Column, Table, write_facts
 from jobstore.cli.terminal import write
 from jobstore.cli.wording import age, as_fields, lasting, status_line, took, why_no_response
+from jobstore.dashboard.waiting import why_it_waits
 from jobstore.model import clock
 from jobstore.model.clock import iso
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, legible
-from jobstore.model.target_state import WaitReason
+from jobstore.model.target_state import TargetSeen, WaitReason
 
 _INDENT: Final = 2
 _OF_ATTEMPTS: Final = (Column(),) * 5
@@ -53,12 +54,14 @@ class Sheet:
     Args:
         definition: the name of the definition that it is a run of.
         waits_for: what it waits for, if it has not begun.
+        target: the state of its target, if it has not begun and that is known.
         cancelled_by: who asked for its cancellation, if that is known.
     """
 
     job: Job
     definition: str | None
     waits_for: WaitReason | None
+    target: TargetSeen | None
     cancelled_by: str | None
     request: Part | None
     response: Part | None
@@ -89,6 +92,9 @@ class Sheet:
         request_line = Text(printable(f"{job.method} {job.path}"), "bold")
         job_line = Text.assemble((f"Job {job.id}", "bold"), "  ", state_text(job, self.waits_for))
         write(console, job_line.append("  ").append(request_line))
+        if job.state is State.QUEUED:
+            why = why_it_waits(job, self.waits_for, self.target, clock.now())
+            write(console, Text(printable(why), STATE_STYLES[job.state]), _INDENT)
         facts = _facts(job, self.definition, self.cancelled_by)
         write_facts(console, facts, _INDENT)
         for title, line, part, otherwise in (

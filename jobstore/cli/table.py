@@ -1,4 +1,4 @@
-"""Tables for people: rows below each other, in columns that are as wide as what stands in them."""
+"""Tables for people, with columns as wide as their contents."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
 import click
@@ -17,7 +18,7 @@ from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
 from jobstore.model.clock import iso
 from jobstore.model.job import Job, Moment
-from jobstore.model.lifecycle import ENDED
+from jobstore.model.lifecycle import ENDED, State
 from jobstore.store import jobs as job_sql
 from jobstore.store import search as search_sql
 from jobstore.store.codec import decode_job
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 0.5
 _ROWS: Final = 10
 _MOST: Final = 1000
+_GOING: Final = ",".join(state for state in State if state not in ENDED)
 
 
 @click.command("tail")
@@ -55,9 +57,9 @@ def tail_command(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Show jobs as they are submitted, until Ctrl-C; the newest come last.
+    """Show jobs as they are submitted, and again when they have ended, until Ctrl-C.
 
-    With ids, show what happens to these jobs, until all of them have ended.
+    The newest come last. With ids, show what happens to these jobs, until all of them have ended.
     """
     if ids and filters.given(asked):
         raise click.UsageError("ids and filters cannot be used together")
@@ -72,16 +74,51 @@ async def _tail(
     *,
     as_json: bool,
 ) -> None:
+    shown = _Shown(asked=asked, limit=limit, as_json=as_json)
     if not isinstance(where, Config):
         from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
 
-        query = {} if ids else filters.query_of(asked)
-        await _follow(_ServerSource(RemoteJobs(where), query), ids, limit, as_json=as_json)
+        asked_for = {} if ids else filters.query_of(asked)
+        lasting = {} if ids else filters.query_of(shown.lasting)
+        await _follow(_ServerSource(RemoteJobs(where), asked_for, lasting), ids, shown)
         return
     place = place_of(where)
     async with place.history() as history:
-        search = Search() if ids else await filters.search_of(history, place, asked)
-        await _follow(_StoreSource(history, search), ids, limit, as_json=as_json)
+        if ids:
+            await _follow(_StoreSource(history, Search(), Search()), ids, shown)
+            return
+        search = await filters.search_of(history, place, asked)
+        without_outcome = await filters.search_of(history, place, shown.lasting)
+        await _follow(_StoreSource(history, search, without_outcome), ids, shown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """Which jobs are shown, and how.
+
+    Args:
+        asked: the options of the command.
+        limit: how many earlier jobs come first.
+    """
+
+    asked: Mapping[str, Any]
+    limit: int
+    as_json: bool
+
+    @property
+    def lasting(self) -> Mapping[str, Any]:
+        """The filters without those for the outcome, which no job meets before it has ended."""
+        return {**self.asked, "states": (), "status": None, "errors": False}
+
+    def by_outcome(self, job: Job) -> bool:
+        """Return whether a job is one to show, as far as its outcome goes."""
+        states, status = self.asked["states"], self.asked["status"]
+        if states and job.state not in states:
+            return False
+        if status and (job.status is None or not status[0] <= job.status <= status[1]):
+            return False
+        wrong = job.state in {State.DONE, State.FAILED} and not job.succeeded
+        return wrong or not self.asked["errors"]
 
 
 class _Source(Protocol):
@@ -90,30 +127,43 @@ class _Source(Protocol):
     async def newest(self, limit: int) -> list[Job]:
         """List the newest jobs, the newest first."""
 
+    async def last(self) -> int:
+        """Return the id of the newest job, whatever its outcome, or 0."""
+
     async def later(self, job_id: int) -> list[Job]:
-        """List jobs that came after one, the newest last."""
+        """List jobs that came after one, whatever their outcome, the newest last."""
+
+    async def going(self) -> set[int]:
+        """Return the ids of jobs that have not ended."""
+
+    async def ended(self, ids: set[int]) -> list[Job]:
+        """List those of some jobs that have ended."""
 
     async def job(self, job_id: int) -> tuple[Job, list[Moment]]:
         """Look at a job, and at what has happened to it."""
 
 
-async def _follow(source: _Source, ids: Sequence[int], limit: int, *, as_json: bool) -> None:
+async def _follow(source: _Source, ids: Sequence[int], shown: _Shown) -> None:
     if ids:
-        await _follow_some(source, dict.fromkeys(ids, 0), as_json=as_json)
+        await _follow_some(source, dict.fromkeys(ids, 0), as_json=shown.as_json)
         return
-    table = JsonLines(JOB_COLUMNS) if as_json else JobTable(stdout())
-    found = (await source.newest(max(limit, 1)))[::-1]
-    last = found[-1].id if found else 0
-    found = found[-limit:] if limit else []
+    table = JsonLines(JOB_COLUMNS) if shown.as_json else JobTable(stdout())
+    last, going = await source.last(), await source.going()
+    if shown.limit:
+        _write(table, (await source.newest(shown.limit))[::-1])
     while True:
-        if found:
-            _write(table, found)
-            last = max(last, found[-1].id)
         await asyncio.sleep(_LOOK_SECONDS)
-        found = await source.later(last)
+        ended = await source.ended(going)
+        later = await source.later(last)
+        last = max([last, *(job.id for job in later)])
+        going |= {job.id for job in later if job.state not in ENDED}
+        going -= {job.id for job in ended}
+        _write(table, [job for job in (*ended, *later) if shown.by_outcome(job)])
 
 
 def _write(table: JsonLines | JobTable, found: Sequence[Job]) -> None:
+    if not found:
+        return
     if isinstance(table, JobTable):
         table.write(found)
     else:
@@ -121,7 +171,7 @@ def _write(table: JsonLines | JobTable, found: Sequence[Job]) -> None:
 
 
 async def _follow_some(source: _Source, shown: dict[int, int], *, as_json: bool) -> None:
-    """Show the moments of jobs that were not shown so far, until all have ended."""
+    """Show new events of jobs as they happen, until all jobs have ended."""
     going = [*shown]
     while going:
         for job_id in [*going]:
@@ -147,21 +197,38 @@ def _write_moment(moment: Moment, *, as_json: bool) -> None:
 class _StoreSource:
     """A store; see `_Source`."""
 
-    def __init__(self, history: History, search: Search) -> None:
+    def __init__(self, history: History, search: Search, lasting: Search) -> None:
         self._history = history
         self._search = search
+        self._lasting = lasting
 
     async def newest(self, limit: int) -> list[Job]:
         """List the newest jobs, the newest first."""
-        return [job async for page in self._history.pages(self._search, limit) for job in page]
+        return await self._found(self._search, limit)
+
+    async def last(self) -> int:
+        """Return the id of the newest job, whatever its outcome, or 0."""
+        return max((job.id for job in await self._found(self._lasting, 1)), default=0)
 
     async def later(self, job_id: int) -> list[Job]:
         """List jobs that came after one, the newest last."""
-        values = self._search.values
+        values = self._lasting.values
         statement = search_sql.looked_for(frozenset(values))
         bounds = {"first": job_id + 1, "last": job_sql.LARGEST_ID}
         rows = await self._history.rows(statement, **bounds, limit=_MOST, **values)
         return [decode_job(row) for row in rows][::-1]
+
+    async def going(self) -> set[int]:
+        """Return the ids of jobs that have not ended."""
+        active = tuple(job.id for job in await self._history.active(_MOST))
+        return {job.id for job in await self._found(replace(self._lasting, ids=active))}
+
+    async def ended(self, ids: set[int]) -> list[Job]:
+        """List those of some jobs that have ended."""
+        return (await self._found(Search(ids=tuple(ids), states=tuple(ENDED))))[::-1]
+
+    async def _found(self, search: Search, limit: int | None = None) -> list[Job]:
+        return [job async for page in self._history.pages(search, limit) for job in page]
 
     async def job(self, job_id: int) -> tuple[Job, list[Moment]]:
         """Look at a job, and at what has happened to it."""
@@ -172,24 +239,53 @@ class _StoreSource:
 class _ServerSource:
     """A server on another machine; see `_Source`."""
 
-    def __init__(self, jobs: "RemoteJobs", query: Mapping[str, object]) -> None:
+    def __init__(
+        self, jobs: "RemoteJobs", query: Mapping[str, object], lasting: Mapping[str, object]
+    ) -> None:
         self._jobs = jobs
         self._query = query
+        self._lasting = lasting
 
     async def newest(self, limit: int) -> list[Job]:
         """List the newest jobs, the newest first."""
-        return [job for page in self._jobs.pages(self._query, limit) for job in page]
+        return self._found(self._query, limit)
+
+    def _found(self, query: Mapping[str, object], limit: int) -> list[Job]:
+        return [job for page in self._jobs.pages(query, limit) for job in page]
+
+    async def last(self) -> int:
+        """Return the id of the newest job, whatever its outcome, or 0."""
+        return max((job.id for job in self._found(self._lasting, 1)), default=0)
 
     async def later(self, job_id: int) -> list[Job]:
         """List jobs that came after one, the newest last."""
         return [*self._until(job_id)][::-1]
 
     def _until(self, job_id: int) -> Iterator[Job]:
-        for page in self._jobs.pages(self._query, _MOST):
+        for page in self._jobs.pages(self._lasting, _MOST):
             for job in page:
                 if job.id <= job_id:
                     return
                 yield job
+
+    async def going(self) -> set[int]:
+        """Return the ids of jobs that have not ended."""
+        return {job.id for job in self._going()}
+
+    def _going(self) -> list[Job]:
+        return self._found({**self._lasting, "state": _GOING}, _MOST)
+
+    async def ended(self, ids: set[int]) -> list[Job]:
+        """List those of some jobs that have ended."""
+        going = self._going() if ids else []
+        # There may be older ones that are not on the list, and they go on.
+        oldest = min(job.id for job in going) if len(going) == _MOST else 0
+        left = ids - {job.id for job in going}
+        return [
+            job
+            for job in (self._jobs.one(each) for each in sorted(left) if each >= oldest)
+            if job.state in ENDED
+        ]
 
     async def job(self, job_id: int) -> tuple[Job, list[Moment]]:
         """Look at a job, and at what has happened to it."""

@@ -40,7 +40,7 @@ class Tended(Place, Protocol):
         """Put a copy of a backup in the store's place."""
 
     def read_whole(self) -> AbstractContextManager[Source]:
-        """Read all of the store as of one moment, while nobody else may use it."""
+        """Read the whole store as of one moment, while nothing else may use it."""
 
     def written_whole(self) -> AbstractContextManager[Destination]:
         """Write all of an empty store, created first if necessary."""

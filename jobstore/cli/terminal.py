@@ -25,7 +25,7 @@ def stdout() -> Console:
 
 
 def write(console: Console, text: Text, indent: int = 0) -> None:
-    """Write text as it is: a line that is too long for a terminal is the terminal's to wrap."""
+    """Write text unchanged: the terminal wraps long lines."""
     for line in text.split(allow_blank=True):
         console.print(Text(" " * indent) + line, soft_wrap=True)
 
@@ -37,7 +37,7 @@ def say(words: str) -> None:
 
 @contextmanager
 def progress(unit: str = "") -> Iterator[Report]:
-    """Show how far something is, unless nobody looks; nothing of it stays on the screen.
+    """Show progress on a terminal, and remove it at the end.
 
     Args:
         unit: what is counted, if that can be told.

@@ -190,7 +190,7 @@ def _asked(config: Config, ask: Callable[[Accounts], Awaitable[T]], *, create: b
 def _changed(
     config: Config, change: Callable[[Accounts], Awaitable[T]], *, create: bool = False
 ) -> tuple[T, Mapping[str, Account]]:
-    """Change the accounts; return what that came to, and the accounts as they stand then."""
+    """Change the accounts; return the result, and the accounts after the change."""
 
     async def change_them(accounts: Accounts) -> tuple[T, Mapping[str, Account]]:
         return await change(accounts), accounts.roll().accounts

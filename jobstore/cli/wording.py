@@ -110,6 +110,6 @@ _WHY_NOT_KEPT: Final = {
     Result.HELD: "missing; `jobstore check` tells more",
     Result.TAKEN: "no longer kept: it was fetched, then purged",
     Result.DELETED: "not kept: it was deleted",
-    Result.EXPIRED: "not kept: nobody fetched it in time",
-    Result.UNWANTED: "not kept: the submission said that nobody would ask for it",
+    Result.EXPIRED: "not kept: it was not fetched in time",
+    Result.UNWANTED: "not kept: the job was submitted without keeping the result",
 }

@@ -18,12 +18,14 @@ from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
+from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.dashboard.words import status_line
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
+from jobstore.model.target_state import TargetSeen
 from jobstore.store import questions
 from jobstore.store.kin import kin
 from jobstore.web import ranges
@@ -151,9 +153,18 @@ async def _known(visit: Visit) -> KnownJob:
         attempts=record.attempts,
         timeline=record.timeline,
         waits=visit.store.targets.waits_for(job),
+        target=await _target(visit, job),
         asker=askers.get(job.id),
         now=clock.now(),
     )
+
+
+async def _target(visit: Visit, job: Job) -> TargetSeen | None:
+    """Return the state of the target that a job waits for, to those who may see targets."""
+    if visit.store.targets.waits_for(job) not in OF_TARGET or visit.scope is not None:
+        return None
+    seen = await visit.store.targets.seen()
+    return next((target for target in seen if target.name == job.target), None)
 
 
 # --- what it has to do with others --------------------------------------------------------------

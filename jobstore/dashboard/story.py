@@ -6,10 +6,11 @@ from itertools import groupby
 from typing import Final
 
 from jobstore.dashboard import words
-from jobstore.dashboard.rows import took_of, waiting
+from jobstore.dashboard.rows import took_of
+from jobstore.dashboard.waiting import why_it_waits
 from jobstore.model.job import Attempt, Dialect, Job, Moment
 from jobstore.model.lifecycle import Result, State
-from jobstore.model.target_state import WaitReason
+from jobstore.model.target_state import TargetSeen, WaitReason
 
 _DIALECTS: Final[Mapping[Dialect, str]] = {
     Dialect.ARANGO: "ArangoDB's API",
@@ -27,6 +28,7 @@ class KnownJob:
 
     Args:
         waits: what it waits for, if it is queued.
+        target: the state of its target, if it is queued and that may be shown.
         asker: who requested its cancellation.
         now: in microseconds since 1970.
     """
@@ -35,6 +37,7 @@ class KnownJob:
     attempts: Sequence[Attempt]
     timeline: Sequence[Moment]
     waits: WaitReason | None
+    target: TargetSeen | None
     asker: str | None
     now: int
 
@@ -73,7 +76,7 @@ def _stands(known: KnownJob) -> str:
     lasting = "" if took is None else words.duration(took)
     match job.state:
         case State.QUEUED:
-            return _waits(known)
+            return why_it_waits(job, known.waits, known.target, known.now)
         case State.RUNNING:
             progress = "" if job.progress is None else f" and is {job.progress:g} % done"
             return f"It has been running for {lasting}{_which(job)}{progress}."
@@ -93,22 +96,6 @@ def _stands(known: KnownJob) -> str:
 def _unless_said(job: Job, otherwise: str) -> str:
     """Return why a job was cancelled, unless somebody requested it."""
     return sentence(job.detail) if job.detail and job.cancel_asked_at is None else otherwise
-
-
-def _waits(known: KnownJob) -> str:
-    job = known.job
-    what = waiting(job, known.now, known.waits)
-    if job.follows is not None:
-        return f"It waits until job {job.follows} has succeeded."
-    if known.waits is WaitReason.TIME:
-        again = "It will be retried" if job.retried else "It will run"
-        return f"{again} {words.relative(job.not_before or known.now, known.now)}."
-    if known.waits in {WaitReason.PAUSED, WaitReason.HELD}:
-        why = "is paused" if known.waits is WaitReason.PAUSED else "cannot be reached"
-        return f"It waits, since its target {job.target} {why}."
-    return (
-        f"It {what or 'waits'} of {job.target}." if known.waits is WaitReason.SLOT else "It waits."
-    )
 
 
 def _which(job: Job) -> str:
@@ -190,4 +177,4 @@ def _after(known: KnownJob) -> Iterator[str]:
         case Result.EXPIRED:
             yield "Its result has expired: nobody fetched it in time."
         case Result.UNWANTED:
-            yield "Its result is for nobody: it was submitted without keeping that."
+            yield "Its result was not kept: it was submitted that way."

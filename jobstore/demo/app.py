@@ -245,7 +245,7 @@ async def import_records(request: web.Request) -> web.Response:
         _drop(job, dropped, int(warnings * share))
         done, dropped = int(records * share), int(warnings * share)
     if fail:
-        raise ArangoError(500, 500, f"the import failed after {records} records, as it was told to")
+        raise ArangoError(500, 500, f"the import failed after {records} records, as requested")
     return _answer({"error": False, "code": 200, "records": records, "droppedRecords": warnings})
 
 

@@ -1,8 +1,9 @@
 """Statements, compiled once for each engine, and constructs that the engines write differently."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     REAL,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -33,12 +34,14 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
 from sqlalchemy.types import TypeEngine
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
 # Whole numbers of 64 bits. SQLite counts up only what is declared as INTEGER.
 NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
 # Numbers with fractions, of 64 bits as well.
 FRACTION: Final[TypeEngine[float]] = Double().with_variant(REAL(), "sqlite")
 _SQLITE: Final = sqlite.dialect(paramstyle="qmark")
-_POSTGRESQL: Final = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 Bound = Callable[[Mapping[str, object]], tuple[object, ...]]
 
@@ -48,7 +51,8 @@ class Statement:
 
     Args:
         element: the statement; its named parameters are bound at each execution.
-        postgresql: a separate statement for PostgreSQL, where one text cannot serve both.
+        postgresql: a separate statement for PostgreSQL, where one text cannot serve both, or a
+            function that makes it when it is needed.
         row: the value of each column, if it inserts one row and may be combined with
             others; see `inserting`.
 
@@ -61,7 +65,7 @@ class Statement:
         pg_types: the types of that text's parameters, by name.
     """
 
-    __slots__ = ("_element", "bound", "pg_bound", "pg_sql", "pg_types", "postgresql", "row", "sql")
+    __slots__ = ("_element", "_other", "bound", "pg_bound", "pg_sql", "pg_types", "row", "sql")
 
     sql: str
     bound: Bound
@@ -72,12 +76,17 @@ class Statement:
     def __init__(
         self,
         element: ClauseElement,
-        postgresql: ClauseElement | None = None,
+        postgresql: ClauseElement | Callable[[], ClauseElement] | None = None,
         row: Mapping[str, ColumnElement[Any]] | None = None,
     ) -> None:
         self.row = row
         self._element = element
-        self.postgresql = element if postgresql is None else postgresql
+        self._other = element if postgresql is None else postgresql
+
+    @property
+    def postgresql(self) -> ClauseElement:
+        """The statement for PostgreSQL."""
+        return self._other() if callable(self._other) else self._other
 
     @property
     def changes(self) -> bool:
@@ -91,7 +100,7 @@ class Statement:
                 compiled = _compiled(self._element, _SQLITE)
                 self.sql, self.bound = str(compiled), _binding(compiled)
             case "pg_sql" | "pg_bound" | "pg_types":
-                compiled = _compiled(self.postgresql, _POSTGRESQL)
+                compiled = _compiled(self.postgresql, _postgresql())
                 self.pg_sql, self.pg_bound = str(compiled), _binding(compiled)
                 self.pg_types = {name: compiled.binds[name].type for name in _names(compiled)}
             case _:
@@ -110,6 +119,15 @@ def inserting(
     """
     shared = {**row, **postgresql}
     return Statement(insert(table).values(row), insert(table).values(shared), row=shared)
+
+
+@cache
+def _postgresql() -> Dialect:
+    """Load the dialect, which takes a tenth of the time of a command that reads a file."""
+    from sqlalchemy.dialects.postgresql import dialect  # noqa: PLC0415 - a fast start
+
+    made: Dialect = dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    return made
 
 
 def _compiled(element: ClauseElement, dialect: Dialect) -> SQLCompiler:
@@ -301,10 +319,15 @@ def listed_words(name: str) -> Select[tuple[str]]:
 def replacing(table: Table, key: str) -> Statement:
     """Insert a row, or replace the row with the same key."""
 
-    def put(into: sqlite.Insert | postgresql.Insert) -> ClauseElement:
+    def put(into: "sqlite.Insert | postgresql.Insert") -> ClauseElement:
         names = [column.name for column in table.columns]
         row = into.values({name: bindparam(name) for name in names})
         others = {name: row.excluded[name] for name in names if name != key}
         return row.on_conflict_do_update(index_elements=[key], set_=others)
 
-    return Statement(put(sqlite.insert(table)), put(postgresql.insert(table)))
+    def into_postgresql() -> ClauseElement:
+        from sqlalchemy.dialects.postgresql import insert as insert_there  # noqa: PLC0415 - as above
+
+        return put(insert_there(table))
+
+    return Statement(put(sqlite.insert(table)), into_postgresql)

@@ -168,7 +168,7 @@ class Answer(AbstractStreamWriter):
 
     def _accept(self, data: bytes) -> bytes:
         if self._closed:
-            raise ClientConnectionResetError("nobody takes the answer any more")
+            raise ClientConnectionResetError("no client is waiting for the answer any more")
         if self._bodiless:
             return b""
         if self.length is not None:

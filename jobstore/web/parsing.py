@@ -127,7 +127,7 @@ class FrontConnection(ClientConnection):
         status, detail = _refusal(exc, self._limits)
         _log_refusal(self.peername, detail)
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer is on its way already")
+            raise ConnectionError("the answer is already being sent")
         return _closing(request, wire.problem(status, detail))
 
 

@@ -1,6 +1,6 @@
 """Every command, from what `--help` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 
 import click
@@ -10,17 +10,24 @@ from pages.markdown import code, table
 
 
 def commands() -> str:
-    """Write a section for each command: how it is called, what it does, its options."""
+    """Write a chapter for each group of commands, as `jobstore --help` lists them."""
+    return "\n".join(line for chapter in cli.groups().items() for line in _group(*chapter))
+
+
+def _group(title: str, names: Sequence[str]) -> Iterator[str]:
     root = click.Context(cli, info_name="jobstore")
-    return "\n".join(line for name in cli.list_commands(root) for line in _command(root, name))
+    yield f"## {title}\n"
+    for name in names:
+        yield from _command(root, name)
 
 
 def _command(parent: click.Context, name: str) -> Iterator[str]:
+    """Write a section for a command: how it is called, what it does, its options."""
     assert isinstance(parent.command, click.Group)
     _, command, _ = parent.command.resolve_command(parent, [name])
     assert command is not None
     context = click.Context(command, info_name=name, parent=parent)
-    yield f"{'#' * (_depth(context) + 1)} `{context.command_path}`\n"
+    yield f"{'#' * (_depth(context) + 2)} `{context.command_path}`\n"
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield f"```text\n{usage}\n```\n"
     yield cleandoc(command.help or "").replace("\b\n", "") + "\n"

@@ -54,6 +54,17 @@ def test_the_help_names_every_command() -> None:
     assert {"serve", "migrate", *(command.split()[0] for command in COMMANDS)} <= set(words)
 
 
+def test_the_help_groups_the_commands_by_what_one_wants_to_do() -> None:
+    _, *groups = re.findall(r"^(\w[^:\n]+):\n((?:  .+\n)+)", said("--help"), re.MULTILINE)
+    commands = {title: re.findall(r"^  (\S+)", lines, re.MULTILINE) for title, lines in groups}
+    assert [*commands] == [
+        "Serve and set up", "Look at jobs", "Act on jobs", "Targets and schedules", "Accounts",
+        "Store files and nodes",
+    ]  # fmt: skip
+    assert commands["Look at jobs"] == ["list", "show", "history", "tail"]
+    assert commands["Accounts"] == ["user", "audit"]
+
+
 @pytest.mark.parametrize("command", ["serve", "migrate", *COMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     name, *_ = command.split()
@@ -186,7 +197,7 @@ def test_a_store_in_a_folder_that_cannot_be_written_is_read() -> None:
 
 def test_migrate_makes_a_store_and_says_so() -> None:
     assert said("migrate") == f"jobs.db: created with schema version {SCHEMA_VERSION}\n"
-    assert said("list") == "No job can be asked for.\n"
+    assert said("list") == "No unfinished jobs, and no results to fetch.\n"
 
 
 def test_migrate_leaves_a_store_alone_that_is_up_to_date(store_path: Path) -> None:
@@ -249,6 +260,42 @@ def test_a_store_that_is_served_is_told_by_its_servers_pid(
     assert f"the server with process id {serving.pid} is using this store" in refused(
         "serve", "--port", 0
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (
+            ["--upstream", "http://127.0.0.1:9"],
+            ["All requests are answered by http://127.0.0.1:9"],
+        ),
+        (["--app", "tests.webapp:create_app"], ["All requests are answered by the application"]),
+        (
+            ["--config", "two.toml"],
+            [
+                "Requests to /reports are answered by http://127.0.0.1:8",
+                "All other requests are answered by http://127.0.0.1:9",
+            ],
+        ),
+    ],
+)
+def test_serve_says_who_answers_the_requests(
+    arguments: list[str], lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    Path("two.toml").write_text(
+        '[[target]]\nprefix = "/"\nupstream = "http://127.0.0.1:9"\n'
+        '[[target]]\nprefix = "/reports"\nupstream = "http://127.0.0.1:8"\n'
+    )
+    server = start("serve", "--port", 0, *arguments, stderr=subprocess.DEVNULL)
+    try:
+        assert server.stdout is not None
+        said_first = [server.stdout.readline().decode() for _ in range(2 + len(lines))]
+        for line, words in zip(said_first[2:], lines, strict=True):
+            assert line.startswith(words)
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def test_every_other_command_works_beside_a_server(serving: "subprocess.Popen[bytes]") -> None:

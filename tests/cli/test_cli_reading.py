@@ -1,3 +1,4 @@
+import asyncio
 import csv
 import io
 import json
@@ -19,6 +20,7 @@ from jobstore.cli.logs import Lines
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND, now
 from tests.commands import jobstore, refused, said
+from tests.conftest import Start
 from tests.stock import Stock, stocked
 from tests.stores import stopped
 
@@ -54,6 +56,49 @@ async def six_jobs(stock: Stock) -> None:
 def rows(table: str) -> list[list[str]]:
     """Split a table into its cells; there are at least two spaces between two of them."""
     return [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()]
+
+
+@pytest.mark.usefixtures("_stock")
+def test_a_filter_of_the_history_is_refused_by_the_list_with_the_command_that_has_it() -> None:
+    words = refused("list", "--path", "/a b", "--state=done", code=2)
+    assert "no such option: --path; type: jobstore history --path '/a b' --state=done" in words
+    assert "type:" not in refused("list", "--frob", code=2)
+
+
+async def waiting(stock: Stock) -> None:
+    """Let 1 wait for a slot, 2 for its time, and 3 for another job."""
+    await stock.queued("/a", target="/")
+    await stock.queued("/b", target="/", not_before=now() + 7300 * SECOND)
+    await stock.queued("/c", target="/", follows=2)
+
+
+async def test_a_queued_job_says_why_it_waits(store_path: Path, server_process: Start) -> None:
+    await asyncio.to_thread(stocked, store_path, waiting, now())
+    server = await server_process("--app", "tests.webapp:create_app")
+
+    def ask() -> None:
+        assert said("pause", "/", "--reason", "deploy.", "--url", server.url)
+        assert said("submit", "GET", "/d", "--url", server.url)
+        for at in (("--store", store_path), ("--url", server.url)):
+            paused = said("show", 4, *at).splitlines()[1]
+            assert re.fullmatch(
+                r"  It waits because its target / was paused by .+ \d+ s ago: deploy\.", paused
+            )
+            assert said("show", 2, *at).splitlines()[1] == "  It will run in 2 h."
+            assert said("show", 3, *at).splitlines()[1] == "  It waits until job 2 has succeeded."
+
+    await asyncio.to_thread(ask)
+
+
+def test_a_job_behind_others_says_how_many_wait(store_path: Path) -> None:
+    async def behind(stock: Stock) -> None:
+        stock.store.targets.serve({"nowhere": 2})
+        for _ in range(4):
+            await stock.queued("/b", target="nowhere")
+
+    stocked(store_path, behind, now())
+    why = said("show", 4).splitlines()[1]
+    assert why == "  It waits for a slot of nowhere: 0 of 2 are taken, with 3 other jobs waiting."
 
 
 def listed(*arguments: object) -> list[int]:
@@ -465,7 +510,7 @@ def test_show_says_why_a_response_is_not_kept(store_path: Path) -> None:
         await stock.store.upkeep.purge(START + SECOND)
 
     stocked(store_path, gone, START)
-    for job_id, why in enumerate(("deleted", "would ask", "in time", "then purged"), 1):
+    for job_id, why in enumerate(("deleted", "without keeping", "in time", "then purged"), 1):
         assert re.search(f"Response  no.* kept: .*{why}", said("show", job_id))
     assert "Request  no longer kept" in said("show", 4)
 

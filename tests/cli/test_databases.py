@@ -116,7 +116,7 @@ def test_reading_commands_say_of_a_database_what_they_say_of_a_file(
 def test_the_nearest_word_for_where_the_store_is_counts(store_path: Path, database: Place) -> None:
     stocked(store_path, some_jobs, START)
     in_file = said("list", "--store", store_path)
-    of_database = "No job can be asked for.\n"
+    of_database = "No unfinished jobs, and no results to fetch.\n"
     Path("url.toml").write_text(f'[store]\nurl = "{database.url}"\n')
     Path("path.toml").write_text(f'[store]\npath = "{store_path}"\n')
     Path("both.toml").write_text(f'[store]\npath = "a.db"\nurl = "{database.url}"\n')

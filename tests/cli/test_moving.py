@@ -148,7 +148,7 @@ def test_it_is_told_what_was_moved_and_what_to_write_down(
     stocked(store_path, everything, START)
     Path("jobs.toml").write_text('[store]\npath = "jobs.db"\nmax_size = "1GiB"\n')
     told = said("move", "--config", "jobs.toml", store_path, database)
-    assert "10 jobs, 2 answers, 0 definitions, 0 accounts, all that is in" in told
+    assert "10 jobs, 2 answers, 0 definitions, 0 accounts, everything in" in told
     assert '[store]\nurl = "postgresql://' in told
     told = said("move", database, "back.db", "--json")
     assert json.loads(told)["rows"]["job"] == 10

@@ -14,7 +14,9 @@ from tests.client import Client
 from tests.commands import jobstore, said
 from tests.conftest import Start, started
 from tests.engines import Place, process
-from trials.serving import ServerProcess
+from trials.nursery import ForkedServer
+
+pytestmark = pytest.mark.usefixtures("nursery")
 
 LEASE = {"JOBSTORE_STORE__LEASE": "1s"}
 
@@ -38,7 +40,7 @@ async def test_nodes_are_listed_with_what_has_become_of_them(
     database: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBSTORE_STORE__NAME", "first")
-    async with started(process(ServerProcess, database)) as start:
+    async with started(process(ForkedServer, database)) as start:
         first = await start()
         (node,) = await nodes(database)
         assert (node["name"], node["node"], node["pid"]) == ("first", 1, first.process.pid)
@@ -58,7 +60,7 @@ async def test_nodes_are_listed_with_what_has_become_of_them(
 
 
 async def test_a_table_tells_people_the_same_the_newest_first(database: Place) -> None:
-    async with started(process(ServerProcess, database)) as start:
+    async with started(process(ForkedServer, database)) as start:
         for _ in range(2):
             assert await (await start()).terminate() == 0
     told = await asyncio.to_thread(said, "nodes", "--store", database)
@@ -86,7 +88,7 @@ async def test_a_file_has_one_server_at_most(real_server: Start, store_path: Pat
 
 
 async def test_what_ran_on_a_node_that_died_is_found(database: Place, http: ClientSession) -> None:
-    async with started(process(ServerProcess, database)) as start:
+    async with started(process(ForkedServer, database)) as start:
         server = await start("--open", "--app", "tests.gates:create_app")
         client = Client(http, server.url)
         job_id = await client.submit("/wait/a", "POST")

@@ -6,8 +6,9 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,11 +20,14 @@ from jobstore.model.account import Role
 from jobstore.model.clock import SECOND, now
 from jobstore.model.job import Failure
 from jobstore.model.passwords import digest, new_token
+from tests import warm
 from tests.commands import be_beside, jobstore, refused, said, start, written
 from tests.conftest import Start
 from tests.engines import ENGINES
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, fail, states
+
+Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 START = 1_700_000_000 * SECOND
 ON_BOTH = pytest.mark.parametrize("store_path", ENGINES, indirect=True)
@@ -211,19 +215,27 @@ def test_a_job_is_submitted_as_it_is_written(
 # --- beside a server ----------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def begun(nursery: Path | None) -> Iterator[Begin]:
+    """Give a function that starts the command, as fast as a fork."""
+    del nursery  # which only has to be there
+    with warm.command() as folder:
+        yield partial(start, program=[folder / "jobstore"])
+
+
 @ON_BOTH
 async def test_a_running_server_does_what_a_command_asks_for(
-    fresh: Path, real_server: Start
+    fresh: Path, server_process: Start, begun: Begin
 ) -> None:
-    await real_server("--app", "tests.gates:create_app")
-    process = start("cancel", "--path", "/later", "--yes", "--json", "--store", fresh)
+    await server_process("--app", "tests.gates:create_app")
+    process = begun("cancel", "--path", "/later", "--yes", "--json", "--store", fresh)
     output, complaint = await _ended(process)
     assert complaint == b""
     told = json.loads(output)
     assert told["done"] + told["skipped"] == told["count"]
-    process = start("submit", "GET", "/let/nobody", "--wait", "--store", fresh)
+    process = begun("submit", "GET", "/let/nobody", "--wait", "--store", fresh)
     assert await _ended(process) == (b"", b"")
-    process = start("submit", "GET", "/nowhere", "--wait", "--store", fresh)
+    process = begun("submit", "GET", "/nowhere", "--wait", "--store", fresh)
     assert b"was answered with 404" in (await _ended(process))[1]
 
 
@@ -235,13 +247,17 @@ async def _ended(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
 
 
 async def test_all_verbs_work_at_a_url(
-    fresh: Path, real_server: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fresh: Path,
+    server_process: Start,
+    begun: Begin,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    url = (await real_server("--app", "tests.webapp:create_app")).url
+    url = (await server_process("--app", "tests.webapp:create_app")).url
     monkeypatch.chdir(tmp_path)
 
     async def local(*arguments: object) -> str:
-        output, complaint = await _ended(start(*arguments))
+        output, complaint = await _ended(begun(*arguments))
         assert complaint == b"", arguments
         return output.decode()
 
@@ -268,7 +284,7 @@ async def test_all_verbs_work_at_a_url(
     for arguments, complaint in (
         (
             ("history", "--stats"),
-            "statistics are made of the store itself",
+            "only lists of jobs can be had",
         ),
         (("history", "--interrupted"), "--interrupted: this works on a store only"),
         (("history", "--definition", "x"), "expected an id"),
@@ -277,28 +293,28 @@ async def test_all_verbs_work_at_a_url(
         (("delete", "--path", "/reports"), "There is no terminal to ask on; --yes confirms."),
         (("submit", "GET", "nowhere"), "target: expected the path"),
     ):
-        assert complaint in (await _ended(start(*arguments, "--url", url)))[1].decode()
+        assert complaint in (await _ended(begun(*arguments, "--url", url)))[1].decode()
     check_sound(fresh)
 
 
 async def test_a_token_is_asked_for_and_taken_from_the_environment_or_a_file(
-    store_path: Path, serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    store_path: Path, serve: Any, begun: Begin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     del store_path
     server, token = await serve(), new_token()
     await server.store.accounts.add("root", Role.ADMIN, "")
     await server.store.accounts.add_token("root", "", digest(token))
-    _, complaint = await _ended(start("list", "--url", server.url))
+    _, complaint = await _ended(begun("list", "--url", server.url))
     assert b"not authorized: expected a token, in JOBSTORE_TOKEN or by --token-file" in complaint
     file = tmp_path / "token"
     file.write_text("wrong\n")
-    _, complaint = await _ended(start("list", "--url", server.url, "--token-file", file))
+    _, complaint = await _ended(begun("list", "--url", server.url, "--token-file", file))
     assert b"is not valid there" in complaint
     file.write_text(f"{token}\n")
-    assert (await _ended(start("list", "--url", server.url, "--token-file", file)))[1] == b""
+    assert (await _ended(begun("list", "--url", server.url, "--token-file", file)))[1] == b""
     monkeypatch.setenv("JOBSTORE_TOKEN", token)
-    assert (await _ended(start("list", "--url", server.url)))[1] == b""
-    moved = await _ended(start("migrate", "--store", tmp_path / "other.db"))
+    assert (await _ended(begun("list", "--url", server.url)))[1] == b""
+    moved = await _ended(begun("migrate", "--store", tmp_path / "other.db"))
     assert moved[1] == b""  # it is no key of the configuration
 
 
@@ -432,6 +448,48 @@ def test_jobs_are_shown_as_they_come(store: Path) -> None:
             assert json.loads(process.stdout.readline())["path"] == "/new"
         finally:
             process.kill()
+
+
+@contextmanager
+def tailing(*arguments: object) -> Iterator[Iterator[dict[str, Any]]]:
+    """Give the jobs that the command shows, one by one."""
+    with start("tail", "--json", "--limit", 1, *arguments) as process:
+        assert process.stdout is not None
+        try:
+            yield map(json.loads, process.stdout)
+        finally:
+            process.kill()
+
+
+@ON_BOTH
+def test_jobs_are_shown_again_when_they_have_ended(store: Path) -> None:
+    with tailing("--store", store) as shown:
+        first = next(shown)
+        said("cancel", 5)
+        said("cancel", 6)
+        ended = [next(shown) for _ in range(2)]
+    assert (first["id"], first["state"]) == (6, "queued")
+    assert [(job["id"], job["state"]) for job in ended] == [(5, "cancelled"), (6, "cancelled")]
+
+
+@pytest.mark.parametrize("wanted", [(), ("--errors",), ("--status", 404), ("--state", "done")])
+@pytest.mark.parametrize("at", ["--store", "--url"])
+async def test_filters_for_the_outcome_show_jobs_when_they_have_it(
+    store_path: Path, server_process: Start, wanted: tuple[object, ...], at: str
+) -> None:
+    server = ("--url", (await server_process()).url)
+    where = server if at == "--url" else (at, store_path)
+
+    def follow() -> list[str]:
+        jobstore("submit", "GET", "/nowhere/1", "--wait", *server)
+        with tailing(*where, *wanted) as shown:
+            assert next(shown)["path"] == "/nowhere/1"
+            said("submit", "GET", "/nowhere/2", *server)
+            until = iter(lambda: next(shown)["state"], "done")
+            return [*until, "done"]
+
+    states = await asyncio.to_thread(follow)
+    assert states == ["done"] if wanted else states[-1] == "done"
 
 
 @pytest.mark.usefixtures("store")

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.file
 
 
 async def test_it_answers_as_it_is_shown(
-    tmp_path: Path, real_server: Start, store_path: Path
+    tmp_path: Path, server_process: Start, store_path: Path
 ) -> None:
     assert store_path == tmp_path / "jobs.db"
-    shell = Shell(tmp_path, (await real_server()).url)
+    shell = Shell(tmp_path, (await server_process()).url)
     for block in blocks_of(PAGE, "dashboard"):
         printed = await shell.paste(block.code)
         assert block.output is not None

@@ -31,7 +31,7 @@ def prepare(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_service_gets_jobs_as_its_page_shows(
-    tmp_path: Path, real_server: Start, name: str
+    tmp_path: Path, server_process: Start, name: str
 ) -> None:
     app, run, call = blocks_of(page(f"docs/how-to/{name}.md"), "framework")
     assert app.mark == f"framework: {FILES[name]}"
@@ -43,7 +43,7 @@ async def test_a_service_gets_jobs_as_its_page_shows(
     line = f"PATH={BIN}:$PATH exec {service} 2>&1"
     with serving("-c", line, folder=tmp_path, program="/bin/sh") as other:
         arguments = shlex.split(serve)[2:-1]
-        shell = Shell(tmp_path, (await real_server(*arguments, other.url)).url)
+        shell = Shell(tmp_path, (await server_process(*arguments, other.url)).url)
         printed = await shell.paste(call.code)
     assert call.output is not None
     assert as_shown(call.output, printed), printed

@@ -9,10 +9,10 @@ PAGE = (ROOT / "docs" / "many-jobs.md").read_text()
 
 
 async def test_many_jobs_are_acted_on_as_it_is_shown(
-    real_server: Start, store_path: Path, tmp_path: Path
+    server_process: Start, store_path: Path, tmp_path: Path
 ) -> None:
     assert store_path == tmp_path / "jobs.db"
-    shell = Shell(tmp_path, (await real_server()).url)
+    shell = Shell(tmp_path, (await server_process()).url)
     for block in blocks_of(PAGE, "many"):
         if block.mark == "many: server":
             assert block.code == "jobstore serve\n"

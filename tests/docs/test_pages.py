@@ -72,6 +72,7 @@ async def test_the_tour_goes_as_it_is_shown(
     shell: Shell, real_server: Start, store_path: Path, name: str
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
+    shell.real = True
     for block in blocks_of(page(name), "tour"):
         if block.mark in {"tour: server", "tour: restart"}:
             server = await real_server()
@@ -86,10 +87,10 @@ async def test_the_tour_goes_as_it_is_shown(
 
 @pytest.mark.parametrize("mark", BESIDE_THE_DEMO)
 async def test_a_page_goes_as_it_is_shown(
-    shell: Shell, real_server: Start, store_path: Path, mark: str
+    shell: Shell, server_process: Start, store_path: Path, mark: str
 ) -> None:
     assert store_path == shell.folder / "jobs.db"
-    shell.url = (await real_server()).url
+    shell.url = (await server_process()).url
     for block in blocks_of(page(BESIDE_THE_DEMO[mark]), mark):
         code = block.code
         if block.mark.endswith("client"):
@@ -102,12 +103,12 @@ async def test_a_page_goes_as_it_is_shown(
 
 
 async def test_retries_go_as_they_are_shown(
-    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shell.folder)
     config, block = blocks_of(page("docs/how-to/retries.md"), "retries")
     (shell.folder / "retrying.toml").write_text(config.code)
-    shell.url = (await real_server("--config", "retrying.toml")).url
+    shell.url = (await server_process("--config", "retrying.toml")).url
     printed = await shell.paste("set -e\n" + block.code)
     assert block.output is not None
     assert as_shown(block.output, printed), printed
@@ -174,20 +175,22 @@ def test_the_history_answers_as_it_is_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [README, BEFORE_A_SERVICE])
-async def test_the_sidecar_runs_as_it_is_shown(shell: Shell, real_server: Start, name: str) -> None:
+async def test_the_sidecar_runs_as_it_is_shown(
+    shell: Shell, server_process: Start, name: str
+) -> None:
     (block,) = blocks_of(page(name), "sidecar")
     service, serve, call = block.code.splitlines()
     service = service.removesuffix("&").replace("9000", "0")
     with serving("-u", *shlex.split(service)[1:], folder=shell.folder) as other:
         arguments = shlex.split(serve.removesuffix("&").replace("9000", str(other.port)))[2:]
-        shell.url = (await real_server(*arguments)).url
+        shell.url = (await server_process(*arguments)).url
         assert "202 Accepted" in await shell.paste(call.replace("curl ", "curl -i "))
         assert "Directory listing" in await shell.fetch()
 
 
-async def test_a_service_reports_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+async def test_a_service_reports_as_it_is_shown(shell: Shell, server_process: Start) -> None:
     (block,) = blocks_of(page(BEFORE_A_SERVICE), "report")
-    shell.url = (await real_server()).url
+    shell.url = (await server_process()).url
     await shell.paste(
         "curl -H 'x-arango-async: store' 'http://localhost:8529/_admin/sleep?duration=600'"
     )
@@ -203,29 +206,33 @@ def test_the_targets_are_a_configuration() -> None:
     assert [target.prefix for target in targets] == ["/", "/reports"]
 
 
-async def test_the_client_in_python_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+async def test_the_client_in_python_runs_as_it_is_shown(
+    shell: Shell, server_process: Start
+) -> None:
     (block,) = blocks_of(page("docs/reference/arangodb.md"), "python-arango")
-    shell.url = (await real_server()).url
+    shell.url = (await server_process()).url
     (shell.folder / "client.py").write_text(block.code.replace("http://localhost:8529", shell.url))
     assert await shell.paste("python client.py") == "2.1.0\n"
 
 
-async def test_a_program_in_python_calls_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+async def test_a_program_in_python_calls_as_it_is_shown(
+    shell: Shell, server_process: Start
+) -> None:
     pytest.importorskip("httpx", reason="needs httpx, which comes with what the tests need")
     (block,) = blocks_of(page("docs/how-to/call-it-from-python.md"), "from Python")
-    shell.url = (await real_server()).url
+    shell.url = (await server_process()).url
     (shell.folder / "client.py").write_text(block.code.replace("http://localhost:8529", shell.url))
     assert await shell.paste("python client.py") == block.output
 
 
 async def test_a_web_page_calls_as_it_is_shown(
-    shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, server_process: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = page("docs/how-to/call-it-from-a-browser.md")
     config, script, preflight = blocks_of(text, "from a browser")
     monkeypatch.chdir(shell.folder)
     (shell.folder / "origins.toml").write_text(config.code)
-    shell.url = (await real_server("--config", "origins.toml")).url
+    shell.url = (await server_process("--config", "origins.toml")).url
     printed = await shell.paste(preflight.code)
     assert preflight.output is not None
     assert as_shown(preflight.output, printed), printed
@@ -235,25 +242,27 @@ async def test_a_web_page_calls_as_it_is_shown(
     assert await shell.paste("node page.mjs") == script.output
 
 
-async def test_a_crontab_submits_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+async def test_a_crontab_submits_as_it_is_shown(shell: Shell, server_process: Start) -> None:
     crontab, morning = blocks_of(page("docs/how-to/cron-jobs.md"), "from cron")
-    shell.url = (await real_server()).url
+    shell.url = (await server_process()).url
     command = crontab.code.removeprefix("0 3 * * * ").replace("\\%", "%")  # as cron reads it
     assert await shell.paste(command * 2) == ""
     printed = await shell.paste(morning.code)
     assert printed.count("GET /_admin/time") == 1, printed
 
 
-async def test_who_is_woken_up_types_as_it_is_shown(shell: Shell, real_server: Start) -> None:
+async def test_who_is_woken_up_types_as_it_is_shown(shell: Shell, server_process: Start) -> None:
     (block,) = blocks_of(page("docs/how-to/incident.md"), "incident")
-    shell.url = (await real_server()).url
+    shell.url = (await server_process()).url
     printed = await shell.paste("set -e\n" + block.code)
     assert block.output is not None
     assert as_shown(block.output, printed), printed
 
 
-async def test_what_an_operator_types_runs_as_it_is_shown(shell: Shell, real_server: Start) -> None:
-    shell.url = (await real_server()).url
+async def test_what_an_operator_types_runs_as_it_is_shown(
+    shell: Shell, server_process: Start
+) -> None:
+    shell.url = (await server_process()).url
     await shell.paste("curl -H 'x-arango-async: store' http://localhost:8529/_api/version")
     await shell.fetch()
     (operate,) = blocks_of(page("docs/how-to/operate.md"), "operate")
@@ -285,7 +294,7 @@ def test_the_manual_page_is_the_one_that_the_commands_make() -> None:
     (block,) = blocks_of(page("docs/how-to/command-line.md"), "manual")
     assert block.code == "man jobstore\n"
     assert man.FILE.name == "jobstore.1"
-    told = "it is made by: PYTHONPATH=.:scripts .venv/bin/python -m pages.man"
+    told = "it is made by: PYTHONPATH=.:scripts .venv/bin/python -m pages"
     assert man.FILE.read_text("utf-8") == man.man(), told
 
 

@@ -18,7 +18,7 @@ def blocks(mark: str) -> list[Block]:
 
 
 async def test_the_service_is_asked_as_it_is_shown(
-    real_server: Start, store_path: Path, tmp_path: Path
+    server_process: Start, store_path: Path, tmp_path: Path
 ) -> None:
     assert store_path == tmp_path / "jobs.db"
     shell = Shell(tmp_path)
@@ -28,7 +28,7 @@ async def test_the_service_is_asked_as_it_is_shown(
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with serving("service.py", folder=tmp_path, environment=environment) as other:
         arguments = shlex.split(line.removesuffix("&").replace("9000", str(other.port)))[2:]
-        url = (await real_server(*arguments)).url
+        url = (await server_process(*arguments)).url
         shell.url = url.replace("127.0.0.1", "localhost")
         for block in blocks("sidecar"):
             if block.mark in {"sidecar", "sidecar: client"}:
@@ -55,7 +55,7 @@ def test_the_configuration_is_one() -> None:
     assert config.dialects == ()
 
 
-async def test_credentials_are_forwarded_by_the_flag_that_is_shown(real_server: Start) -> None:
+async def test_credentials_are_forwarded_by_the_flag_that_is_shown(server_process: Start) -> None:
     (block,) = blocks("sidecar: credentials")
     arguments = shlex.split(block.code.strip().removesuffix("&"))[2:]
-    assert (await real_server(*arguments)).url
+    assert (await server_process(*arguments)).url

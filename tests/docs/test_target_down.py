@@ -18,14 +18,14 @@ pytestmark = pytest.mark.file
 
 
 async def test_a_target_that_is_down_looks_as_it_is_shown(
-    tmp_path: Path, real_server: Start, store_path: Path
+    tmp_path: Path, server_process: Start, store_path: Path
 ) -> None:
     assert store_path == tmp_path / "jobs.db"
     shell = Shell(tmp_path)
     for block in blocks_of(PAGE, "down"):
         if block.mark == "down: server":
             arguments = block.code.removeprefix("jobstore serve ").removesuffix(" &\n").split()
-            shell.url = (await real_server(*arguments)).url
+            shell.url = (await server_process(*arguments)).url
         elif block.mark == "down":
             printed = await shell.paste(block.code.replace("sleep 1\n", HELD))
             assert block.output is not None
@@ -33,12 +33,12 @@ async def test_a_target_that_is_down_looks_as_it_is_shown(
 
 
 async def test_what_has_failed_is_run_again_as_it_is_shown(
-    tmp_path: Path, real_server: Start, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server_process: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     nobody = '[executor]\nhold = "0"\n[[target]]\nupstream = "http://127.0.0.1:9"\n'
     (tmp_path / "down.toml").write_text(nobody)
-    shell = Shell(tmp_path, (await real_server("--config", "down.toml")).url)
+    shell = Shell(tmp_path, (await server_process("--config", "down.toml")).url)
     (again,) = blocks_of(PAGE, "down: again")
     failed = await shell.paste("jobstore submit GET /exports --wait")
     assert "job 1 is failed" in failed

@@ -366,7 +366,7 @@ async def test_an_import_that_is_told_to_fail_does_so_after_the_work(target: InP
     job = JobHandle(1)
     status, body = await ran(target, job, "/import?records=5&seconds=0&fail=true")
     assert status == 500
-    assert b'"errorMessage":"the import failed after 5 records, as it was told to"' in body
+    assert b'"errorMessage":"the import failed after 5 records, as requested"' in body
     assert job.counters["IMPORT_RECORDS"] == 5
 
 

@@ -39,6 +39,13 @@ SPECIAL = {
     "pydantic_core",
 }
 LARGE = SPECIAL | {"aiohttp", "asyncio", "rich", "sqlalchemy", "sqlite3"}
+REMOTE = {
+    "http.client",
+    "jobstore.cli.acting_afar",
+    "jobstore.cli.remote",
+    "jobstore.cli.remote_jobs",
+    "jobstore.cli.remote_sheets",
+}
 
 Imports = set[str]
 
@@ -109,6 +116,16 @@ def test_the_history_takes_the_store_but_no_server(store_path: Path, form: list[
     found = imported("-m", "jobstore", "history", "--store", str(store_path), *form)
     assert "sqlalchemy" in found
     assert found & {*SPECIAL, "aiohttp", "jobstore.live"} == set()
+    assert found & {"sqlalchemy.dialects.postgresql", *REMOTE} == set()
+
+
+def test_a_command_for_jobs_in_a_store_takes_nothing_for_a_server_elsewhere(
+    store_path: Path,
+) -> None:
+    prepare(store_path)
+    found = imported("-m", "jobstore", "cancel", "--all", "--yes", "--store", str(store_path))
+    assert "jobstore.cli.acting_here" in found
+    assert found & REMOTE == set()
 
 
 def test_the_package_loads_nothing_until_it_is_used() -> None:
