@@ -307,7 +307,7 @@ async def test_what_was_done_to_many_jobs_is_done_to_just_these_again(
         ("result=deleted", "restore", 5),
     ):
         await page.goto(f"{client.url}/_jobs/ui/?{query}")
-        await page.click("text=All that match")
+        await page.click("#every summary")
         await page.click(f"#every a[href*={action}]")
         await agree(page, f"{action.capitalize()} {number} jobs?")
         await over(page, number)
