@@ -70,7 +70,8 @@ _SHORT: Final = {
         "a mapping, or pairs"
     ),
     "str | float | timedelta": "a duration",
-    "*<class 'JobOptions'>": "see below",
+    "*<class 'JobOptions'>": "see below",  # as Python 3.11 writes it
+    "Unpack[JobOptions]": "see below",
 }
 
 
