@@ -26,6 +26,7 @@ from jobstore.store.guards import ZERO, in_state, limit
 from jobstore.store.history import History
 from jobstore.store.period_rows import Counts
 from jobstore.store.search import Search
+from jobstore.store.slices import slices
 
 _period: Final = schema.PERIOD.c
 _job: Final = schema.JOB.c
@@ -73,6 +74,9 @@ LATE: Final = Statement(
     .offset(ZERO)
 )
 _PART: Final = 250
+# How many rows are read in 2 ms: sums have the durations of up to a hundred spans each.
+_NAMES_AT_ONCE: Final = 16
+_SPANS_AT_ONCE: Final = 200
 # How often it is read if the janitor counts more meanwhile, whereby jobs may be told twice.
 _TRIES: Final = 3
 
@@ -173,8 +177,9 @@ async def _counted(history: History, asked: OverviewQuery) -> Overview:
         return seen
     built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built):
-        for name, *row in await _of(history, SUMS, asked, stretch):
-            seen.works[name].merge(period_rows.decoded(row))
+        async for some in slices(await _of(history, SUMS, asked, stretch), _NAMES_AT_ONCE):
+            for name, *row in some:
+                seen.works[name].merge(period_rows.decoded(row))
     return seen
 
 
@@ -187,14 +192,22 @@ async def _add_spans(
     built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built, asked.seconds):
         rows = await _of(history, statement, asked, stretch, names=dumps([*names]))
-        for name, start, done, failed, cancelled, errors, *durations in rows:
-            ended = Work(done, failed, cancelled, errors)
-            if durations:
-                ended.runs.read(durations[0] or "")
-                ended.longest = durations[1]
-            known = seen.spans[name].setdefault(start_of(asked.seconds, start), ended)
-            if known is not ended:
-                known.merge(ended)
+        async for some in slices(rows, _SPANS_AT_ONCE):
+            for name, start, *row in some:
+                ended = _ended_in(row)
+                known = seen.spans[name].setdefault(start_of(asked.seconds, start), ended)
+                if known is not ended:
+                    known.merge(ended)
+
+
+def _ended_in(row: Sequence[Any]) -> Work:
+    """Read the numbers of a span, and its durations if these were asked for."""
+    done, failed, cancelled, errors, *durations = row
+    ended = Work(done, failed, cancelled, errors)
+    if durations:
+        ended.runs.read(durations[0] or "")
+        ended.longest = durations[1]
+    return ended
 
 
 async def _of(

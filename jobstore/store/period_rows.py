@@ -125,12 +125,12 @@ def put(tx: Transaction, quarters: Counts) -> None:
     for key, work in new.items():
         if key in known:
             work.merge(known[key])
-    write(tx, new)
+    write(tx, encoded(new))
 
 
-def write(tx: Transaction, works: Counts) -> None:
-    """Write figures in the place of those that are there."""
-    tx.execute(PUT, members=dumps([_encoded(key, work) for key, work in works.items()]))
+def write(tx: Transaction, rows: str) -> None:
+    """Write encoded figures in the place of those that are there."""
+    tx.execute(PUT, members=rows)
 
 
 def _bounded(tx: Transaction, new: Counts, known: Counts) -> Counts:
@@ -152,6 +152,16 @@ def _bounded(tx: Transaction, new: Counts, known: Counts) -> Counts:
 
 
 # --- rows -----------------------------------------------------------------------------------------
+
+
+def encoded(works: Counts) -> str:
+    """Encode figures as rows: a JSON array."""
+    return dumps([_encoded(key, work) for key, work in works.items()])
+
+
+def joined_rows(parts: Sequence[str]) -> str:
+    """Join encoded rows of which none is empty."""
+    return f"[{','.join(part[1:-1] for part in parts)}]"
 
 
 def _encoded(key: PeriodKey, work: Work) -> list[object]:
