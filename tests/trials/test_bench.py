@@ -123,6 +123,11 @@ def test_every_row_is_measured(group: dict[str, list[str]], tmp_path: Path) -> N
     assert all(any(line.startswith(name) for line in lines) for name in names)
 
 
+def test_pages_are_measured_with_a_full_store_behind_them(tmp_path: Path) -> None:
+    names, _ = measured(["pages"], tmp_path / "pages.json")
+    assert {"page: jobs", "page: job that went wrong", "page: statistics, 30 days"} <= {*names}
+
+
 def test_nodes_are_measured_where_there_is_a_postgresql(tmp_path: Path) -> None:
     keys = [*NODES] if DEEP else ["nodes-slots", "nodes-wakeup"]  # each starts many processes
     names, lines = measured(keys, tmp_path / "nodes.json")

@@ -26,6 +26,7 @@ from trials.bench import (
     growth,
     memory,
     nodes,
+    pages,
     rates,
     report,
     upgrades,
@@ -48,6 +49,7 @@ _PARTS: Final = (
     calls,
     upgrades,
     nodes,
+    pages,
     peers,
 )
 _KEYS: Final = tuple(key for part in _PARTS for key in part.KEYS)
