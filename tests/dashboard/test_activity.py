@@ -116,6 +116,8 @@ async def test_statistics_tell_of_each_name(server: Server, client: Client) -> N
     text = await page(client, "statistics")
     assert re.search(r'<td data-head="Went wrong" class="num bad">100 %</td>', text)
     assert re.search(r'<svg class="heat"[^>]*aria-label="GET /status/{}: median', text)
+    assert "Median of an hour: " in text
+    assert "Duration, an hour per cell" in text
     for by in ("definition", "owner", "target"):
         assert f"Jobs by {by}" in await page(client, f"statistics?by={by}&since=7d")
     assert "by: expected one of" in await page(client, "statistics?by=colour", 400)
