@@ -137,6 +137,7 @@ async def _page(
         status=200 if error is None else 400,
         error=error,
         asked=asked,
+        ends=min(asked.until, clock.now()),  # not the end of a span that goes on
         given=given,
         ranges=RANGES,
         chosen=given["since"] or "24h",
