@@ -114,7 +114,7 @@ async def test_a_restart_is_marked(store_path: Path, http: ClientSession) -> Non
         assert "None in this time." in await page(client, "activity")
     async with running(store_path, target=ORDINARY) as server:
         text = await page(Client(http, server.url), "activity")
-    assert re.search(r'<path class="death" d="[^"]*"><title>restart \d\d:\d\d</title></path>', text)
+    assert re.search(r'<path class="level" d="[^"]*"><title>restart \d\d:\d\d</title></path>', text)
     assert '<td data-head="After">an orderly end</td>' in text
 
 
