@@ -25,4 +25,4 @@ async def test_other_tasks_run_between_the_parts_of_many_rows() -> None:
 
 
 async def test_no_rows_have_no_parts() -> None:
-    assert [some async for some in slices([], 2)] == []
+    assert [some async for some in slices(range(0), 2)] == []
