@@ -52,6 +52,10 @@ def submit_command(
     A running server starts it at once; otherwise it waits for the next start. With --wait, the body
     of the answer is written to the standard output, and the exit code is 1 if the answer is an
     error. The result can still be fetched afterwards.
+
+    If the queue is full, the job is refused; see [executor] queue_limit. Limits are those of
+    --config and the environment, not those of a running server: give the server's configuration
+    file, or use --url.
     """
     written = _written(**members)
     if isinstance(where, Config):
