@@ -62,7 +62,10 @@ _GROUPS: Final = {
         "nodes": ("nodes", "List the servers that share a database."),
     },
 }
-_WHEN_FULL: Final = "submit again later, or raise [executor] queue_limit; `jobstore targets` shows what jobs wait for"
+_WHEN_FULL: Final = (
+    "submit again later, or raise [executor] queue_limit;"
+    " `jobstore targets` shows what jobs wait for"
+)
 _COMMANDS: Final = {name: each for group in _GROUPS.values() for name, each in group.items()}
 
 

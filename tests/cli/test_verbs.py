@@ -31,7 +31,10 @@ from tests.stores import check_sound, fail, states
 Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 START = 1_700_000_000 * SECOND
-WHEN_FULL = "submit again later, or raise [executor] queue_limit; `jobstore targets` shows what jobs wait for"
+WHEN_FULL = (
+    "submit again later, or raise [executor] queue_limit;"
+    " `jobstore targets` shows what jobs wait for"
+)
 ON_BOTH = pytest.mark.parametrize("store_path", ENGINES, indirect=True)
 
 
