@@ -99,7 +99,10 @@ class _Form:
     type=click.Choice([by.value for by in By]),
     is_flag=False,
     flag_value=By.PATH.value,
-    help="Counts and durations, by path or, with --stats=definition, by definition.",
+    help=(
+        "Counts and durations by path; --stats=route puts paths together as /reports/{},"
+        " --stats=definition the runs of a definition."
+    ),
 )
 @click.option("--activity", is_flag=True, help="Jobs submitted per hour or per day.")
 @click.option(

@@ -290,11 +290,26 @@ def test_definitions_are_listed() -> None:
     write(TWO)
     said("define", "them.toml", "--owner", "ann")
     heads, *lines = [line.split() for line in said("definitions").splitlines()]
-    assert heads == ["ID", "PATH", "NAME", "OWNER", "REQUEST"]
+    assert heads == ["ID", "PATH", "NAME", "OWNER", "REQUEST", "WHEN", "NEXT"]
     assert lines == [
         ["1", "/Imports/daily", "daily", "ann", "GET", "/import?records=10"],
         ["2", "/Imports/weekly", "weekly", "ann", "POST", "/echo"],
     ]
+
+
+def test_a_list_says_when_schedules_fire_and_when_next() -> None:
+    at = ("--cron", "0 3 * * *", "--time-zone", "Europe/Berlin")
+    said("define", *DAILY, *at)
+    weekdays = '{cron = "0 3 * * 1-5", paused = true}'
+    write(f'name = "p"\npath = "/p"\ntarget = "/"\nschedule = {weekdays}')
+    said("define", "them.toml")
+    fires_at = json.loads(said("definitions", "--json").splitlines()[0])["fires_at"]
+    head, daily, paused = said("definitions").splitlines()
+    when, after = head.index("WHEN"), head.index("NEXT")
+    assert daily[when:after].strip() == "every day at 03:00 Europe/Berlin"
+    assert daily[after:] == f"{fires_at[:19]}Z"
+    assert paused[when:after].strip() == "Monday to Friday at 03:00 UTC"
+    assert paused[after:] == "paused"
 
 
 def test_it_is_said_that_there_is_no_definition() -> None:
