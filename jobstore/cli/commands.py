@@ -24,7 +24,7 @@ _GROUPS: Final = {
         "migrate": ("serving", "Create a store, or upgrade its schema."),
     },
     "Look at jobs": {
-        "list": ("reading", "List jobs whose results can still be fetched."),
+        "list": ("reading", "List jobs that wait, run or have a result."),
         "show": ("reading", "Show one job: request, response and timeline."),
         "history": ("asking", "Search all jobs: lists, statistics, activity."),
         "tail": ("tailing", "Follow new jobs, or the events of some jobs."),

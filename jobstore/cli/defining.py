@@ -42,9 +42,17 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @_one("--path", "Where it is listed, such as /Imports/daily.")
 @_one("--method", "The method of its request; GET if not given.")
 @_one("--target", "The path and query to request, percent-encoded.")
-@_one("--header", "A header of its request; may be repeated.", multiple=True, metavar="FIELD")
+@click.option(
+    "--header",
+    "-H",
+    multiple=True,
+    type=text,
+    metavar="NAME:VALUE",
+    help="A header of its request; repeatable.",
+)
 @_one("--body", "The body of its request.")
 @_one("--body-file", "A file with the body of its request.", type=FILE, metavar="FILE")
+@click.option("--data", "-d", type=text, metavar="TEXT|@FILE", help="The body; @- is stdin.")
 @_one("--timeout", "How long a run may take, such as 30s; default: its target's.")
 @_one(
     "--replay",
@@ -72,7 +80,7 @@ def define_command(
     Describe it with flags or in FILE: TOML with keys of the same names and a table of headers, or
     several [[definition]] tables. The store is created if there is none.
 
-    A FIELD is written as 'Name: value'. A changed definition keeps its id, its uuid and its owner.
+    A changed definition keeps its id, its uuid and its owner.
     """
     given = {name: value for name, value in members.items() if value not in (None, ())}
     if file and given:

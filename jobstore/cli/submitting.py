@@ -2,16 +2,14 @@
 
 import asyncio
 import sys
-from base64 import b64encode
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Union
 
 import click
 
 from jobstore.cli import content
 from jobstore.cli.beside import beside
-from jobstore.cli.drafts import headers_of
-from jobstore.cli.options import json_option, reaching, text
+from jobstore.cli.drafts import body_of, headers_of, read_data
+from jobstore.cli.options import examples, json_option, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.wording import as_fields, status_line
@@ -31,7 +29,14 @@ _LOOK_SECONDS: Final = 0.1
 _NODES: Final = 100
 
 
-@click.command("submit")
+@click.command(
+    "submit",
+    epilog=examples(
+        "jobstore submit POST /reports -d @body.json --wait",
+        "jobstore submit GET '/export?year=2026' --delay 15m --tag export",
+        "jobstore submit POST /echo -H 'X-Source: me' -d hello --config jobs.toml",
+    ),
+)
 @reaching
 @click.argument("method", type=text)
 @click.argument("target", type=text)
@@ -70,19 +75,7 @@ def _written(
     """Return the job as it is written in JSON."""
     given = {name: value for name, value in rest.items() if value is not None}
     document = {"method": method.upper(), "target": target, "headers": headers_of(header), **given}
-    if data is None:
-        return document
-    body = _body(data)
-    try:
-        return {**document, "body": body.decode()}
-    except UnicodeDecodeError:
-        return {**document, "body_base64": b64encode(body).decode()}
-
-
-def _body(data: str) -> bytes:
-    if data == "@-":
-        return sys.stdin.buffer.read()
-    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+    return document if data is None else {**document, **body_of(read_data(data))}
 
 
 # --- in a store ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -69,6 +70,22 @@ def test_the_help_groups_the_commands_by_what_one_wants_to_do() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     name, *_ = command.split()
     assert f"Usage: jobstore {name} " in said(name, "--help", prog_name="jobstore")
+
+
+@pytest.mark.parametrize("name", ["submit", "history"])
+def test_the_examples_of_a_command_are_called_as_they_are_shown(
+    store_path: Path, name: str
+) -> None:
+    Path("body.json").write_text("{}")
+    Path("jobs.toml").touch()
+    said("migrate", "--store", store_path)
+    _, _, shown = said(name, "--help").partition("Examples:\n")
+    for line in shown.splitlines():
+        program, *arguments = shlex.split(line)
+        result = jobstore(*arguments)
+        nobody = "--wait" in arguments and "no server is running to start it" in result.stderr
+        assert (program, result.exit_code) == ("jobstore", int(nobody)), line
+    assert shown.count("\n") == 3
 
 
 def test_a_misspelt_command_is_answered_with_the_nearest_one() -> None:

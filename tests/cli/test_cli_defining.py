@@ -155,14 +155,23 @@ def test_define_says_what_is_no_definition(
         ((*DAILY, "--header", "X-Tag"), "'X-Tag' is not a header: expected 'Name: value'."),
         (
             (*DAILY, "--body", "a", "--body-file", "b"),
-            "--body and --body-file cannot be used together",
+            "--body, --body-file and --data cannot be used together",
         ),
+        ((*DAILY, "--body", "a", "-d", "b"), "--data cannot be used together"),
         ((*DAILY, "--replay", "often"), "'often' is not one of"),
         ((*DAILY, "--name", "\udcff"), "this is not UTF-8."),
     ],
 )
 def test_define_says_what_is_wrong_usage(flags: tuple[str, ...], complaint: str) -> None:
     assert complaint in refused("define", *flags, code=2)
+
+
+def test_headers_and_bodies_are_written_as_for_submit() -> None:
+    Path("body.json").write_text("{}")
+    for number, body in enumerate(("{}", "@body.json")):
+        flags = ("--name", "x", "--path", f"/{number}", "--target", "/")
+        made = json.loads(said("define", *flags, "-H", "X-Tag: a", "-d", body, "--json"))
+        assert (made["headers"], made["body"]) == ({"X-Tag": "a"}, "{}")
 
 
 def test_a_body_that_cannot_be_read_is_told() -> None:
