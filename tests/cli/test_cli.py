@@ -244,9 +244,18 @@ def test_serve_takes_one_target_only() -> None:
     assert "--upstream and --app cannot be used together" in told
 
 
-@pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("upstream", ["", "ftp://127.0.0.1", "http://", "u:p@h:9000"])
 def test_serve_refuses_an_upstream_that_is_no_url(upstream: str) -> None:
-    assert "expected an http:// or https:// URL" in refused("serve", "--upstream", upstream)
+    told = refused("serve", "--upstream", upstream)
+    assert "expected an http:// or https:// URL" in told
+    assert "did you mean" not in told
+
+
+@pytest.mark.parametrize("upstream", ["localhost:9000", "127.0.0.1:9000", "[::1]:9000/api", "web"])
+def test_serve_says_how_an_upstream_without_a_scheme_is_written(upstream: str) -> None:
+    assert refused("serve", "--upstream", upstream) == (
+        f"jobstore: --upstream: {upstream} has no scheme; did you mean http://{upstream}?\n"
+    )
 
 
 def test_serve_refuses_an_application_that_is_not_there() -> None:
