@@ -41,7 +41,14 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @_one("--name", "Its name, for people.")
 @_one("--path", "Where it is listed, such as /Imports/daily.")
 @_one("--method", "The method of its request; GET if not given.")
-@_one("--target", "The path and query to request, percent-encoded.")
+@click.option(
+    "--request-path",
+    "--target",
+    "target",
+    type=text,
+    metavar="PATH",
+    help="The path and query to request, percent-encoded; `target` in a FILE.",
+)
 @click.option(
     "--header",
     "-H",
@@ -86,7 +93,7 @@ def define_command(
     if file and given:
         raise click.UsageError("FILE and the flags of a definition cannot be used together")
     if not file and not given:
-        raise click.UsageError("expected FILE, or at least --name, --path and --target")
+        raise click.UsageError("expected FILE, or at least --name, --path and --request-path")
     drafts = in_file(file) if file else [parse(in_flags(**given))]
     kept = asyncio.run(_define(config, drafts, owner, replace=replace))
     for verb, definition in kept:

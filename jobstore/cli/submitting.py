@@ -39,7 +39,7 @@ _NODES: Final = 100
 )
 @reaching
 @click.argument("method", type=text)
-@click.argument("target", type=text)
+@click.argument("target", metavar="PATH", type=text)
 @click.option(
     "--header", "-H", multiple=True, type=text, metavar="NAME:VALUE", help="A header; repeatable."
 )
@@ -52,7 +52,7 @@ _NODES: Final = 100
 def submit_command(
     where: Union[Config, "Remote"], /, *, waits: bool, as_json: bool, **members: Any
 ) -> None:
-    """Submit a job: METHOD and TARGET, a path with its query, such as POST /reports?year=2026.
+    """Submit a job: METHOD and PATH, with its query, such as POST /reports?year=2026.
 
     A running server starts it at once; otherwise it waits for the next start. With --wait, the body
     of the answer is written to the standard output, and the exit code is 1 if the answer is an

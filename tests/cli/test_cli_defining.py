@@ -146,7 +146,7 @@ def test_define_says_what_is_no_definition(
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ((), "expected FILE, or at least --name, --path and --target"),
+        ((), "expected FILE, or at least --name, --path and --request-path"),
         (("--owner", "ann"), "expected FILE, or at least"),
         (
             ("them.toml", "--name", "x"),
@@ -164,6 +164,14 @@ def test_define_says_what_is_no_definition(
 )
 def test_define_says_what_is_wrong_usage(flags: tuple[str, ...], complaint: str) -> None:
     assert complaint in refused("define", *flags, code=2)
+
+
+def test_the_path_that_is_requested_has_an_older_name_as_well() -> None:
+    for number, option in enumerate(("--request-path", "--target"), 1):
+        said("define", "--name", "x", "--path", f"/{number}", option, "/import")
+        assert shown(number)["target"] == "/import"
+    usage = said("define", "--help")
+    assert "--request-path, --target PATH" in usage
 
 
 def test_headers_and_bodies_are_written_as_for_submit() -> None:

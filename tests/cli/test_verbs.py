@@ -190,6 +190,10 @@ def test_what_finds_no_room_in_the_queue_is_left_to_a_server(
     assert "3 jobs are left, which the next server will do" in result.stderr
 
 
+def test_the_path_of_a_job_is_called_so() -> None:
+    assert "submit [OPTIONS] METHOD PATH\n" in said("submit", "--help")
+
+
 def test_a_job_is_submitted_as_it_is_written(
     store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
