@@ -20,6 +20,7 @@ from jobstore.dialects.native import NativeApi
 from jobstore.live import Store
 from jobstore.live.meters import Traffic
 from jobstore.model.errors import JobstoreError
+from jobstore.model.target_state import OWN_CALLS
 from jobstore.targets.router import PathClaim, Router, TargetRoute
 from jobstore.web import intake, refusals
 from jobstore.web.capture import AsyncHeader
@@ -203,7 +204,7 @@ async def own_route(
     """Create a route to our own APIs, for jobs that call them."""
     own = application_of(apis, access.on_behalf)
     return TargetRoute(
-        name="/_api/job",
+        name=OWN_CALLS,
         target=await in_process(stack, own, config.executor.cancel_grace),
         concurrency=OWN_CONCURRENCY,
         claims=tuple(claim for spoken in apis for claim in spoken.claims),

@@ -88,6 +88,13 @@ class Restart:
     died: bool
     running: str
 
+    @property
+    def mark(self) -> Mark:
+        """Its line in the drawing."""
+        at = self.start.started_at
+        label = f"{'crash, ' if self.died else ''}restart {words.moment(at):%H:%M}"
+        return Mark(at=at, label=label, bad=self.died)
+
 
 async def show(visit: Visit) -> web.Response:
     """Show the activity of a time range."""
@@ -137,6 +144,7 @@ async def _page(
         status=200 if error is None else 400,
         error=error,
         asked=asked,
+        ends=min(asked.until, clock.now()),  # not the end of a span that goes on
         given=given,
         ranges=RANGES,
         chosen=given["since"] or "24h",
@@ -200,11 +208,7 @@ def draw(shown: Sequence[TimeSpan], restarts: Sequence[Restart] = ()) -> Svg:
     wrong = sum(span.work.errors for span in shown)
     since, until = words.absolute(shown[0].since), words.absolute(shown[-1].until)
     label = f"{words.plural(total, 'job')} from {since} to {until}, {wrong:,} went wrong"
-    marks = [
-        Mark(at=each.start.started_at, label=f"restart {words.moment(each.start.started_at):%H:%M}")
-        for each in reversed(restarts)
-    ]
-    return bars([span.bar for span in shown], label, marks)
+    return bars([span.bar for span in shown], label, [each.mark for each in reversed(restarts)])
 
 
 async def restarts_of(visit: Visit, asked: OverviewQuery) -> Sequence[Restart]:

@@ -95,7 +95,7 @@ def retention_words(retention: Retention, facts: StoreFacts) -> list[str]:
         "What happened to jobs is kept for ever."
         if retention.history is None
         else f"A job is forgotten {_after(retention.history)} its end, unless its result can be "
-        "fetched; what jobs came to in each quarter of an hour, hour and day is kept.",
+        "fetched; the figures of Activity and Statistics are kept.",
     ]
 
 

@@ -21,7 +21,7 @@ from jobstore.live.census import Queue
 from jobstore.model import clock
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.job import Job
-from jobstore.model.target_state import TargetChange, TargetSeen
+from jobstore.model.target_state import OWN_CALLS, TargetChange, TargetSeen
 from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
@@ -55,6 +55,11 @@ class TargetRow:
     def name(self) -> str:
         """What it is called."""
         return self.target.name
+
+    @property
+    def own(self) -> bool:
+        """Whether its jobs call jobstore itself."""
+        return self.name == OWN_CALLS
 
     @property
     def oldest(self) -> int:

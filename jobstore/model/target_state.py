@@ -11,6 +11,8 @@ from jobstore.model.lifecycle import State
 
 # How many other jobs that wait for a target are counted where one of them is described.
 MOST_WAITING: Final = 1_000
+# The target of jobs that call jobstore's own APIs.
+OWN_CALLS: Final = "/_api/job"
 
 
 class WaitReason(StrEnum):

@@ -20,6 +20,9 @@ from tests.dashboard.visitors import account
 # What is no page: files, the feed of changes, and what is downloaded.
 NO_PAGES = {r"static/{version}/{file}", "feed", "statistics.csv"}
 NO_PAGES.add(r"{id:[0-9]+}/{which:request|response}")
+# What sticks to the edges of its card.
+STUCK = """[...document.querySelectorAll('.body')]
+    .filter((each) => getComputedStyle(each).paddingLeft === '0px').map((each) => each.className)"""
 # What a name in a route stands for, where the route does not say so.
 DEEDS = {"access/{deed}": [*deeds.DEEDS], "targets/{deed}": [*targets.DEEDS]}
 
@@ -40,6 +43,7 @@ async def test_every_page_is_for_everybody(
         opening = "document.querySelectorAll('details').forEach(each => each.open = true)"
         await page.evaluate(opening)
         assert await page.locator("h1").count() == 1, path
+        assert await page.evaluate(STUCK) == [], path
         await check_looks(page)
 
 

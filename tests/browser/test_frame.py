@@ -11,3 +11,15 @@ async def test_the_first_key_leads_past_the_navigation(serve: Serve, open_page: 
     assert await page.inner_text(":focus") == "Skip to content"
     await page.keyboard.press("Enter")
     assert await page.evaluate("document.activeElement.id") == "main"
+
+
+async def test_a_small_screen_shows_the_whole_menu(serve: Serve, open_page: Open) -> None:
+    server = await serve()
+    page = await open_page(f"{server.url}/_jobs/ui/store", viewport={"width": 390, "height": 844})
+    links = page.locator(".top nav a")
+    boxes = [await link.bounding_box() for link in await links.all()]
+    assert len(boxes) == 7
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    head = await page.locator(".top").bounding_box()
+    assert head
+    assert head["width"] == 390  # and no strip is left beside it

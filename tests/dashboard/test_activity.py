@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from jobstore.dashboard import words
 from jobstore.dashboard.activity import RANGES
+from jobstore.model import clock
 from jobstore.model.account import Role
 from jobstore.server import Server
 from tests.accounts import People, basic
@@ -68,8 +70,14 @@ async def test_activity_is_drawn_and_told_as_a_table(server: Server, client: Cli
     assert all(f'<th scope="row"><a href="{bar}">' in text for bar in bars)
     for since in RANGES:
         assert "5 jobs" in await page(client, f"activity?since={since}")
-    for by in ("quarter", "hour"):
-        assert f'aria-current="true">by {by}</a>' in await page(client, f"activity?by={by}")
+    for by, shown in {"quarter": "15 min", "hour": "hour"}.items():
+        assert f'aria-current="true">by {shown}</a>' in await page(client, f"activity?by={by}")
+
+
+async def test_the_time_does_not_end_in_the_future(client: Client) -> None:
+    heading = r'Submitted from <time datetime="([^"]*)".*? to <time datetime="([^"]*)"'
+    since, until = re.findall(heading, await page(client, "activity?by=hour"))[0]
+    assert since < until <= words.machine(clock.now())
 
 
 async def test_links_lead_to_the_jobs(server: Server, client: Client) -> None:
@@ -106,7 +114,7 @@ async def test_a_restart_is_marked(store_path: Path, http: ClientSession) -> Non
         assert "None in this time." in await page(client, "activity")
     async with running(store_path, target=ORDINARY) as server:
         text = await page(Client(http, server.url), "activity")
-    assert re.search(r'<path class="death" d="[^"]*"><title>restart \d\d:\d\d</title></path>', text)
+    assert re.search(r'<path class="level" d="[^"]*"><title>restart \d\d:\d\d</title></path>', text)
     assert '<td data-head="After">an orderly end</td>' in text
 
 
@@ -116,6 +124,8 @@ async def test_statistics_tell_of_each_name(server: Server, client: Client) -> N
     text = await page(client, "statistics")
     assert re.search(r'<td data-head="Went wrong" class="num bad">100 %</td>', text)
     assert re.search(r'<svg class="heat"[^>]*aria-label="GET /status/{}: median', text)
+    assert "Median of an hour: " in text
+    assert "Duration, an hour per cell" in text
     for by in ("definition", "owner", "target"):
         assert f"Jobs by {by}" in await page(client, f"statistics?by={by}&since=7d")
     assert "by: expected one of" in await page(client, "statistics?by=colour", 400)

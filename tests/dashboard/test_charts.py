@@ -39,7 +39,14 @@ def hours(count: int) -> list[Bar]:
 
 
 DRAWINGS = {
-    "bars": bars(hours(6), "what 6 hours had", [Mark(at=MIDNIGHT + HOUR, label="restart 01:00")]),
+    "bars": bars(
+        hours(6),
+        "what 6 hours had",
+        [
+            Mark(at=MIDNIGHT + HOUR, label="restart 01:00"),
+            Mark(at=MIDNIGHT + 4 * HOUR, label="crash, restart 04:00", bad=True),
+        ],
+    ),
     "spark": sparkline(
         [
             Run(took=SECOND, tone="done", label="1 s"),
@@ -133,7 +140,7 @@ def test_a_duration_has_a_shade_that_the_legend_tells() -> None:
 
 
 def test_axes_have_round_numbers_and_times() -> None:
-    assert [round_up(each) for each in (0, 1, 3, 5, 11, 735)] == [2, 2, 4, 10, 20, 1000]
+    assert [round_up(each) for each in (0, 1, 3, 5, 11, 735)] == [2, 2, 4, 6, 20, 800]
     day = [text for _, text in times(MIDNIGHT, MIDNIGHT + DAY)]
     assert day[0] == day[0][:3] + " 00:00"
     assert day[1:4] == ["03:00", "06:00", "09:00"]

@@ -288,3 +288,15 @@ async def test_a_long_list_has_pages(client: Client) -> None:
     (following,) = re.findall(r'rel="next" href="\./(definitions\?after=\d+)"', text)
     assert re.findall(r">(No\. \d+)</a>", await page(client, following)) == ["No. 25"]
     await page(client, "definitions?after=x", 400)
+
+
+async def test_a_new_definition_has_no_secrets_and_no_runs_to_explain(
+    serve: Serve, http: ClientSession
+) -> None:
+    client = Client(http, (await serve()).url)
+    empty = await page(client, "definitions")
+    assert "a secret header keeps" not in empty
+    assert "Bars:" not in empty
+    made = await define(client, NIGHTLY)
+    assert "a secret header keeps its value" in await page(client, f"definitions/{made}")
+    assert "Bars: the latest 30 runs" in await page(client, "definitions")

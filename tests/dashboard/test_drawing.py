@@ -5,6 +5,9 @@ import re
 from dataclasses import replace
 from typing import Final
 
+import pytest
+
+from jobstore.dashboard.assets import assets
 from jobstore.dashboard.draw.spans import spans
 from jobstore.dashboard.draw.waterfall import waterfall
 from jobstore.model.clock import SECOND
@@ -128,3 +131,32 @@ def test_of_many_attempts_the_first_and_the_last_are_drawn() -> None:
 def test_a_job_that_took_no_time_at_all_is_drawn() -> None:
     drawn = waterfall(ended(1, 0), [tried(1, 0, 0, 200)], [], at(0))
     assert [width for _, _, width in bars(drawn)] == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("kind", ["wait", "fail", "done", "run", "warn"])
+def test_what_stands_on_a_bar_can_be_read(kind: str, theme: int) -> None:
+    style = assets().contents["jobs.css"].decode()
+    pairs = re.findall(r"--([a-z-]+): (?:light-dark\()?(#\w{6})(?:, (#\w{6})\))?;", style)
+    light = {name: _light(colours[theme] or colours[0]) for name, *colours in pairs}
+    letters = light["text" if kind == "wait" else "on-fill"]
+    darker, lighter = sorted((letters, light[f"{kind}-fill"]))
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def test_the_letters_on_a_bar_that_fills_the_drawing_are_of_a_colour_that_suits_it() -> None:
+    waits = waterfall(
+        QUEUED, [], [Moment(job_id=1, at=at(0), event="held", detail="refused")], at(600)
+    )
+    assert '<text class="lab strong" x="128.0"' in waits
+    failed = waterfall(ended(1, 600), [tried(1, 0, 600)], [], at(600))
+    assert re.search(r'<text class="inside"[^>]*>interrupted after 10 min 00 s<', failed)
+
+
+def _light(colour: str) -> float:
+    """Return the relative luminance of a colour, as WCAG 2.2 defines it."""
+    parts = [int(part, 16) / 255 for part in re.findall("[0-9a-f]{2}", colour)]
+    red, green, blue = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -118,8 +118,8 @@ def test_retention_is_told_in_words_with_what_goes_next() -> None:
         "within a day.\n"
         "The headers and bodies of a job go 24 h after its result was fetched, deleted or has "
         "expired: those of 1 job within a day.\n"
-        "A job is forgotten 90 days after its end, unless its result can be fetched; what jobs "
-        "came to in each quarter of an hour, hour and day is kept."
+        "A job is forgotten 90 days after its end, unless its result can be fetched; the "
+        "figures of Activity and Statistics are kept."
     )
     never = replace(KEPT, unfetched=None, fetched=None, history=None)
     assert [line.split()[-1] for line in retention_words(never, FACTS)] == [

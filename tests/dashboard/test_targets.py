@@ -80,7 +80,9 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         assert re.search(label, page.body.decode())
         assert b'<path class="t-half"' in page.body
         assert 'aria-label="no jobs in the last 24 h"' in page.body.decode()
-        assert f'<a href="./{wrong}">{wrong}</a> 503' in page.body.decode()
+        assert f"#{wrong} · 503 · " in said(page)
+        assert re.search(r"median .*, 95 % within .* 100 % of 2 jobs went wrong", said(page))
+        assert "/_api/job jobstore's own calls" in said(page)
         assert b'<progress class="slots" max="1" value="1"' in page.body
         assert "1 / 1 configured: 2 2 " in said(page)
         words = said(await alice.get("targets/pause?target=/wait"))

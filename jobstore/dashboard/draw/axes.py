@@ -46,14 +46,14 @@ _MOST_DURATIONS: Final = 5
 
 
 def round_up(number: int) -> int:
-    """Return the next number that is round, and even: 2, 4, 10, 20, 40, 100, 200.
+    """Return the next number that is round, and even: 2, 4, 6, 8, 10, 20, 40.
 
     >>> [round_up(each) for each in (0, 1, 3, 5, 11, 30, 41, 735)]
-    [2, 2, 4, 10, 20, 40, 100, 1000]
+    [2, 2, 4, 6, 20, 40, 60, 800]
     """
     size = 1
     while True:
-        for digit in (2, 4, 10):
+        for digit in (2, 4, 6, 8, 10):
             if number <= digit * size:
                 return digit * size
         size *= 10

@@ -47,10 +47,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """An event at a given time, in microseconds since 1970."""
+    """An event at a given time.
+
+    Args:
+        at: in microseconds since 1970.
+        label: its description in words.
+        bad: whether nobody wanted it.
+    """
 
     at: int
     label: str
+    bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +150,14 @@ def _marks(frame: _Frame, marks: Sequence[Mark]) -> Iterator[Svg]:
         if not frame.since <= mark.at <= frame.until:
             continue
         x = frame.x(mark.at)
-        yield element("path", element("title", mark.label), class_="death", d=f"M{x:.1f} 4V{_BASE}")
+        line = "death" if mark.bad else "level"
+        yield element("path", element("title", mark.label), class_=line, d=f"M{x:.1f} 4V{_BASE}")
         if x >= free:
             near_end = x > _WIDTH - 2 * _ROOM
             yield element(
                 "text",
                 mark.label,
-                class_="lab-fail",
+                class_="lab-fail" if mark.bad else None,
                 x=x - 4 if near_end else x + 4,
                 y=12,
                 text_anchor="end" if near_end else None,

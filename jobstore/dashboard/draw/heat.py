@@ -1,4 +1,4 @@
-"""Durations as a row of cells: one for each time span, darker where they were longer."""
+"""Durations as a row of cells, one for each time span: the shade says how long they were."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby

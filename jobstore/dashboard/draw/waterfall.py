@@ -4,7 +4,7 @@ A wait that is far longer than everything else would hide the rest. So it is cut
 shorter, with a mark, and labelled with its full length.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,8 @@ _TOP: Final = 30
 _ROW: Final = 27
 _BAR: Final = 14
 _LETTER: Final = 6.2  # how wide one is, about
+# What is written in the page's colour on a bar; all other bars are bright in both themes.
+_INK: Final[Mapping[str, str]] = {"wait": "lab strong"}
 _CUT: Final = 20  # times as long as all attempts: then a wait is cut
 _SHORT: Final = SECOND // 100
 _STEPS: Final = tuple(
@@ -155,7 +157,7 @@ def _row(axis: Axis, row: SpanRow, top: float) -> Markup:
     elif x - 8 - len(label) * _LETTER > _LEFT:
         beside = _text(x - 8, middle, label, "end", tone)
     else:
-        beside = _text(x + 8, middle, label, "start", "inside")
+        beside = _text(x + 8, middle, label, "start", _INK.get(row.kind, "inside"))
     return name + bar + cut + beside
 
 
