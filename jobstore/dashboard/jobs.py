@@ -180,9 +180,10 @@ def _wrong(asked: Query, recent: Lately | None, *, current: bool) -> Tab:
     """Return the tab of jobs that went wrong; of these, only recent ones are counted."""
     more = "" if recent is None or recent.complete else "or more "
     timed = not {"since", "until"}.isdisjoint(asked.filters)
+    day = {} if timed or recent is None else {"since": "24h"}  # so that it lists what is counted
     return Tab(
         name="went wrong",
-        query=asked.but(state=None, result=None, error="yes"),
+        query=asked.but(state=None, result=None, error="yes", **day),
         count=None if recent is None else recent.total.errors,
         among=more + ("" if timed else "in 24 h"),
         wrong=True,

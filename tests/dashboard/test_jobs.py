@@ -188,9 +188,7 @@ async def test_its_tab_says_how_many_went_wrong_and_is_red_if_any_did(
 ) -> None:
     async def tab(query: str = "") -> str:
         page = await client("GET", f"{UI}{query}", headers={"Accept": "text/html"})
-        (found,) = re.findall(
-            r'<a href="[^"]*error=yes"[^>]*>went wrong.*?</a>', page.body.decode()
-        )
+        (found,) = re.findall(r'<a href="[^"]*error=yes[^>]*>went wrong.*?</a>', page.body.decode())
         return str(found)
 
     assert "<b" not in await tab()  # nothing has ended
@@ -205,6 +203,42 @@ async def test_its_tab_says_how_many_went_wrong_and_is_red_if_any_did(
         assert 'class="bad"' in await tab(query)
     assert words_of(await tab("?since=1h")) == "went wrong 2"  # as the list that it leads to
     assert words_of(await tab("?owner=shop")) == "went wrong"
+
+
+async def test_the_tab_of_what_went_wrong_leads_to_the_jobs_that_it_counts(
+    server: Server, client: Client
+) -> None:
+    async def tab(query: str = "") -> tuple[str, str]:
+        page = await client("GET", f"{UI}{query}", headers={"Accept": "text/html"})
+        wrong = ((name, link) for name, link in tabs(page).items() if name.startswith("went wrong"))
+        return next(wrong)
+
+    assert await tab() == ("went wrong", "?error=yes")  # nothing is counted
+    wrong = await client.done("/status/500")
+    await client.done("/greet/you")
+    await server.store.upkeep.count()
+    name, link = await tab()
+    assert (name, link) == ("went wrong 1 in 24 h", "?error=yes&since=24h")
+    assert ids(await client("GET", UI + link)) == [wrong]
+    assert await tab(link) == ("went wrong 1", link)
+    assert (await tab("?since=1h"))[1] == "?since=1h&error=yes"
+
+
+async def test_cancel_is_not_offered_for_a_list_of_jobs_that_have_all_ended(client: Client) -> None:
+    for path in ("/greet/you", "/status/500", "/nobody/there"):
+        await client.done(path)
+    for query, offered in {
+        "": True,
+        "?error=no": True,
+        "?state=running,done": True,
+        "?error=yes": False,
+        "?status=5xx": False,
+        "?state=done,failed": False,
+        "?result=held": False,
+    }.items():
+        page = await client("GET", UI + query)
+        assert (b"Cancel all" in page.body) == offered, query
+        assert (b'value="cancel"' in page.body) == offered, query
 
 
 async def test_each_sees_what_is_theirs(server: Server) -> None:
