@@ -8,7 +8,7 @@ from typing import Final
 from jobstore.dashboard import words
 from jobstore.dashboard.rows import took_of
 from jobstore.dashboard.waiting import why_it_waits
-from jobstore.model.job import Attempt, Dialect, Job, Moment
+from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import TargetSeen, WaitReason
 
@@ -86,7 +86,8 @@ def _stands(known: KnownJob) -> str:
             what = f"{error}{words.status_line(status)}, after {lasting}{_which(job)}"
             return f"The target {job.target} answered {what}."
         case State.FAILED:
-            return sentence((job.detail or "the target did not answer") + _which(job))
+            which = "" if job.failure is Failure.INTERRUPTED else _which(job)  # it says so itself
+            return sentence((job.detail or "the target did not answer") + which)
         case State.CANCELLED:
             by = f" by {known.asker}" if known.asker else ""
             ran = f" after it had run for {lasting}" if lasting else " before it ran"
@@ -132,7 +133,7 @@ def _said_of(attempts: Sequence[Attempt]) -> str:
     """Describe attempts that ended alike, the latest first."""
     last, first = attempts[0].number, attempts[-1].number
     why = _became(attempts[0])
-    if why.startswith("attempt "):  # it says itself which one it was
+    if attempts[0].failure is Failure.INTERRUPTED and attempts[0].detail:  # it says itself which
         return sentence(why)
     which = f"Attempt {last}" if last == first else f"Attempts {first} to {last}"
     return f"{which}: {why}."
