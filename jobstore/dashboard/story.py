@@ -11,6 +11,7 @@ from jobstore.dashboard.waiting import why_it_waits
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.store.events import RETRY_OF
 
 _DIALECTS: Final[Mapping[Dialect, str]] = {
     Dialect.ARANGO: "ArangoDB's API",
@@ -150,6 +151,9 @@ def _submitted(known: KnownJob) -> str:
     who = f"{job.owner} submitted it" if job.owner else "It was submitted"
     run = ", as a run of a definition" if job.definition is not None else ""
     when = words.relative(job.submitted_at, known.now)
+    for moment in known.timeline:
+        if moment.event == RETRY_OF and moment.detail:
+            return f"It was submitted {when} as a retry of {moment.detail}."
     return f"{who} {when} through {_DIALECTS[job.dialect]}{run}."
 
 

@@ -262,6 +262,13 @@ async def test_a_retry_and_what_it_was_made_from_lead_to_one_another(client: Cli
     assert kin(pages[2]) == {"Retry of": f"job {second} error 404"}
     assert f'<a href="./{first}">job {first}</a>' in pages[1].body.decode()
     assert f"retry of job {second}, by operation 1" in words(pages[2])
+    assert re.search(
+        rf"It was submitted \d s ago as a retry of job {second}, by operation 1\.", story(pages[2])
+    )
+    assert re.search(rf"It was submitted \d s ago as a retry of job {first}\. ", story(pages[1]))
+    for page in pages[1:]:
+        entries = re.findall(r'aria-hidden="true"></i><span>([^<]*)', page.body.decode())
+        assert entries[:3] == ["submitted", "retry of", "started"]
 
 
 async def test_a_chain_is_followed_in_both_directions_before_and_after_its_release(

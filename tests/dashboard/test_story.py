@@ -22,8 +22,8 @@ def known(detail: str, state: State, attempt: int) -> KnownJob:
         QUEUED, state=state, attempt=attempt, failure=Failure.INTERRUPTED, detail=detail, status=503
     )
     job = replace(job, started_at=NOW - 9 * SECOND, finished_at=NOW if attempt == 2 else None)
-    lasted = {"started_at": NOW - 20 * SECOND, "ended_at": NOW - 10 * SECOND}
-    ended = Attempt(2, *lasted.values(), None, Failure.INTERRUPTED, detail)
+    began, over = NOW - 20 * SECOND, NOW - 10 * SECOND
+    ended = Attempt(2, began, over, None, Failure.INTERRUPTED, detail)
     return KnownJob(
         job=job,
         attempts=[ended],
