@@ -58,8 +58,21 @@ async def show(visit: Visit) -> web.StreamResponse:
         facts = await _frame(visit, asked)
         line = asked.others.get(LINE, query.line(asked.filters))
         return render(
-            visit.request, "jobs.html", status=400, **facts, rows=[], line=line, error=str(invalid)
+            visit.request,
+            "jobs.html",
+            status=400,
+            **facts,
+            rows=[],
+            line=line,
+            error=str(invalid),
+            instead=_instead(asked),
         )
+
+
+def _instead(asked: Query) -> tuple[str, str] | None:
+    """Return what a typed filter that cannot be read may have meant, and the query for that."""
+    said = query.meant(asked.others.get(LINE, ""))
+    return (said, asked.but(**query.line_of(said))) if said else None
 
 
 def _followed(visit: Visit, asked: Query) -> web.Response:

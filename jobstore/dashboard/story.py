@@ -172,8 +172,8 @@ def _after(known: KnownJob) -> Iterator[str]:
             return
         case Result.HELD:
             lasting = words.roughly(now - (job.finished_at or now))
-            what = f"The result, a {job.status}," if job.status is not None else "The result"
-            yield f"{what} has been held for {lasting}: nobody has fetched it."
+            status = f" ({job.status})" if job.status is not None else ""
+            yield f"Its response{status} is held: it has waited {lasting} for its reader."
         case Result.TAKEN:
             fetched = f" {words.relative(job.fetched_at, now)}" if job.fetched_at else ""
             yield f"Its result was fetched{fetched}."

@@ -128,6 +128,19 @@ async def test_a_line_is_another_way_to_write_the_url(client: Client) -> None:
     assert more.headers["Location"] == "?owner=shop&status=2xx"
 
 
+async def test_a_path_without_its_slash_is_offered_with_it(client: Client) -> None:
+    await client.done("/greet/you")
+    for line, shown in {"greet": "/greet", "greet status:2xx": "/greet status:2xx"}.items():
+        answer = await client("GET", UI, params={"q": line})
+        assert answer.status == 400
+        (told,) = re.findall(r'id="q-error" role="alert">(.*?)</p>', answer.body.decode())
+        assert f"Did you mean {shown} ?" in words_of(told), told
+        (link,) = re.findall(r'<a href="([^"]*)"', told)
+        assert ids(await client("GET", UI + unescape(link))) == [1]
+    for line in ("owner:a owner:b", "colour:red", ":1"):
+        assert b"Did you mean" not in (await client("GET", UI, params={"q": line})).body
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
