@@ -126,6 +126,8 @@ class Search:
         cancelled_by = given.pop("cancelled_by")
         if self.errors is False:
             given |= {"errors": None, "no_errors": True}
+        elif self.states == (State.FAILED,):  # which the index of what went wrong finds
+            given["errors"] = True
         given["asker"] = None if cancelled_by is None else asked_by(cancelled_by)
         found = {name: value for name, value in given.items() if value is not None}
         return found | (_of_death(self.died) if self.died else {})

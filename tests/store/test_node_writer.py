@@ -363,12 +363,13 @@ async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
 async def test_a_loop_that_had_no_time_to_listen_takes_no_database_for_away(
     database: Place,
 ) -> None:
-    async with node(database, IMPATIENT) as one:
+    patience = 2 * IMPATIENT  # of which a tenth has to be enough for a busy database to answer
+    async with node(database, patience) as one:
         await one.submit()
         for _ in range(3):
             submitting = asyncio.create_task(one.submit())
             await turns(3)
-            rows(database, f"SELECT pg_sleep({4 * IMPATIENT})")  # on this very thread
+            rows(database, f"SELECT pg_sleep({1.5 * patience})")  # on this very thread
             await submitting
         assert len(jobs(database)) == 4
 

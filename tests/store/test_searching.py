@@ -16,6 +16,7 @@ from jobstore.model.account import Identity
 from jobstore.model.clock import iso
 from jobstore.model.definition_reader import parse
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.lifecycle import State
 from jobstore.store import jobs
 from jobstore.store.budget import Budget, TimeIsUp
 from jobstore.store.expressions import Statement
@@ -119,6 +120,17 @@ async def test_the_latest_run_of_a_definition_is_found_at_first_glance_however_l
     latest = await stock.store.history.page(search, 1, jobs.LARGEST_ID, spent())
     before = await stock.store.history.page(search, 1, 900, spent())
     assert [job.id for job in (*latest.jobs, *before.jobs)] == [900, 3]
+
+
+@pytest.mark.parametrize("search", [Search(errors=True), Search(states=(State.FAILED,))])
+async def test_what_went_wrong_is_found_at_first_glance_however_long_ago_it_was(
+    stock: Stock, store_path: Path, search: Search
+) -> None:
+    failed = await stock.failed()
+    await stock.queued()
+    copy_job(store_path, failed + 1, 20 * FIRST)
+    page = await stock.store.history.page(search, 1, jobs.LARGEST_ID, spent())
+    assert [job.id for job in page.jobs] == [failed]
 
 
 async def test_jobs_that_are_purged_between_two_pages_leave_no_gap(

@@ -386,7 +386,7 @@ def test_a_backup_takes_the_place_of_a_mixture_whose_parts_are_kept(
     log = beside(crashed, "-wal").read_bytes()
     told = said("restore-backup", "backup.db", "--store", crashed)
     assert told.startswith(f"{crashed}: ")
-    assert "Job ids that were given since the backup are not known" in told
+    assert "Job ids given out since the backup are unknown" in told
     (aside,) = (each for each in crashed.parent.glob("*.replaced-*") if "-wal" not in each.name)
     assert f"kept as {aside.name}\n" in told
     assert beside(aside, "-wal").read_bytes() == log
