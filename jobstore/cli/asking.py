@@ -16,6 +16,7 @@ from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
 from jobstore.cli.job_table import JobTable
 from jobstore.cli.options import (
     FILE,
+    examples,
     json_option,
     reaching,
 )
@@ -90,7 +91,14 @@ class _Form:
             yield parquet
 
 
-@click.command("history")
+@click.command(
+    "history",
+    epilog=examples(
+        "jobstore history --errors --since 24h",
+        "jobstore history --path /reports --range 'since yesterday 18:00'",
+        "jobstore history --stats=route --range 'last 7 days'",
+    ),
+)
 @reaching
 @filter_options
 @click.option("--longest", is_flag=True, help="The longest runs instead of the newest jobs.")
@@ -99,7 +107,10 @@ class _Form:
     type=click.Choice([by.value for by in By]),
     is_flag=False,
     flag_value=By.PATH.value,
-    help="Counts and durations, by path or, with --stats=definition, by definition.",
+    help=(
+        "Counts and durations by path; --stats=route puts paths together as /reports/{},"
+        " --stats=definition the runs of a definition."
+    ),
 )
 @click.option("--activity", is_flag=True, help="Jobs submitted per hour or per day.")
 @click.option(

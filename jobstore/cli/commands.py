@@ -12,7 +12,7 @@ import click
 from jobstore import __version__
 from jobstore.cli import INTERRUPTED, discard_output
 from jobstore.cli.plain import Complaint, printable
-from jobstore.model.errors import JobstoreError
+from jobstore.model.errors import JobstoreError, QueueFull
 
 # The commands, grouped by what one wants to do. Each is the attribute of its name in one of the
 # modules here, loaded when it is called: the server, the store and its packages take longer to load
@@ -24,7 +24,7 @@ _GROUPS: Final = {
         "migrate": ("serving", "Create a store, or upgrade its schema."),
     },
     "Look at jobs": {
-        "list": ("reading", "List jobs whose results can still be fetched."),
+        "list": ("reading", "List jobs that wait, run or have a result."),
         "show": ("reading", "Show one job: request, response and timeline."),
         "history": ("asking", "Search all jobs: lists, statistics, activity."),
         "tail": ("tailing", "Follow new jobs, or the events of some jobs."),
@@ -62,6 +62,10 @@ _GROUPS: Final = {
         "nodes": ("nodes", "List the servers that share a database."),
     },
 }
+_WHEN_FULL: Final = (
+    "submit again later, or raise [executor] queue_limit;"
+    " `jobstore targets` shows what jobs wait for"
+)
 _COMMANDS: Final = {name: each for group in _GROUPS.values() for name, each in group.items()}
 
 
@@ -118,6 +122,8 @@ def _understandable() -> Iterator[None]:
         # It may repeat what was given; click has no other way to change what it will show.
         vars(error)["message"] = printable(error.message, keep="\n")
         raise
+    except QueueFull as error:
+        raise Complaint(f"{error}; {_WHEN_FULL}") from error
     except JobstoreError as error:
         raise Complaint(str(error)) from error
     except OSError as error:

@@ -1,23 +1,19 @@
 """Definitions: save, show, run and delete them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
-from rich.text import Text
 
-from jobstore.cli import content
 from jobstore.cli.beside import beside
-from jobstore.cli.content import Excerpt
+from jobstore.cli.definition_sheet import next_run, request_line, show, when
 from jobstore.cli.drafts import in_file, in_flags
 from jobstore.cli.options import FILE, configured, json_option, text
-from jobstore.cli.plain import Complaint, printable, tell, write_json
-from jobstore.cli.table import Listed, write_facts
-from jobstore.cli.terminal import stdout, write
-from jobstore.cli.wording import to_the_second
+from jobstore.cli.plain import Complaint, tell, write_json
+from jobstore.cli.table import Listed
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.live import Store
@@ -26,14 +22,9 @@ from jobstore.model.definition import Definition, Draft, described, key_of, norm
 from jobstore.model.definition_reader import parse
 from jobstore.model.errors import DefinitionExists, DefinitionNotFound, NoTarget
 from jobstore.model.job import Dialect, Replay, Trigger
-from jobstore.model.schedule import Schedule, next_fires
 from jobstore.targets.router import longest
 
 F = TypeVar("F", bound=Callable[..., object])
-
-_MOST_OF_BODY: Final = 4096
-_INDENT: Final = 2
-_NEXT_RUNS: Final = 5  # how many of the times at which it will run are shown
 
 
 # --- define -------------------------------------------------------------------------------------
@@ -50,10 +41,25 @@ def _one(flag: str, help_: str, **options: Any) -> Callable[[F], F]:
 @_one("--name", "Its name, for people.")
 @_one("--path", "Where it is listed, such as /Imports/daily.")
 @_one("--method", "The method of its request; GET if not given.")
-@_one("--target", "The path and query to request, percent-encoded.")
-@_one("--header", "A header of its request; may be repeated.", multiple=True, metavar="FIELD")
+@click.option(
+    "--request-path",
+    "--target",
+    "target",
+    type=text,
+    metavar="PATH",
+    help="The path and query to request, percent-encoded; `target` in a FILE.",
+)
+@click.option(
+    "--header",
+    "-H",
+    multiple=True,
+    type=text,
+    metavar="NAME:VALUE",
+    help="A header of its request; repeatable.",
+)
 @_one("--body", "The body of its request.")
 @_one("--body-file", "A file with the body of its request.", type=FILE, metavar="FILE")
+@click.option("--data", "-d", type=text, metavar="TEXT|@FILE", help="The body; @- is stdin.")
 @_one("--timeout", "How long a run may take, such as 30s; default: its target's.")
 @_one(
     "--replay",
@@ -81,13 +87,13 @@ def define_command(
     Describe it with flags or in FILE: TOML with keys of the same names and a table of headers, or
     several [[definition]] tables. The store is created if there is none.
 
-    A FIELD is written as 'Name: value'. A changed definition keeps its id, its uuid and its owner.
+    A changed definition keeps its id, its uuid and its owner.
     """
     given = {name: value for name, value in members.items() if value not in (None, ())}
     if file and given:
         raise click.UsageError("FILE and the flags of a definition cannot be used together")
     if not file and not given:
-        raise click.UsageError("expected FILE, or at least --name, --path and --target")
+        raise click.UsageError("expected FILE, or at least --name, --path and --request-path")
     drafts = in_file(file) if file else [parse(in_flags(**given))]
     kept = asyncio.run(_define(config, drafts, owner, replace=replace))
     for verb, definition in kept:
@@ -148,19 +154,22 @@ async def _earlier(
 def definitions_command(config: Config, reference: str | None, *, as_json: bool) -> None:
     """List all definitions, or show one: REFERENCE is its id, its uuid or its path.
 
-    Secret headers are never shown.
+    WHEN says when its schedule fires, NEXT its next time, in UTC. Secret headers are never shown.
     """
     if reference is not None:
-        _show(asyncio.run(_found(config, reference)), config, as_json=as_json)
+        show(asyncio.run(_found(config, reference)), config, as_json=as_json)
         return
+    now = clock.now()
     listed: Listed[Definition] = Listed(
-        heads=("ID", "PATH", "NAME", "OWNER", "REQUEST"),
+        heads=("ID", "PATH", "NAME", "OWNER", "REQUEST", "WHEN", "NEXT"),
         row=lambda each: (
             each.id,
             each.draft.path,
             each.draft.name,
             each.owner,
-            _request(each),
+            request_line(each),
+            when(each),
+            next_run(each, now),
         ),
         fields=partial(described, secret=store_limits(config).secret),
         none="There are no definitions.",
@@ -220,7 +229,7 @@ def run_command(config: Config, reference: str, owner: str | None, *, as_json: b
     if as_json:
         write_json({"id": job_id, "definition": definition.id})
     else:
-        tell(f"Job {job_id} is queued: {_request(definition)}")
+        tell(f"Job {job_id} is queued: {request_line(definition)}")
 
 
 async def _run(config: Config, reference: str, owner: str | None) -> tuple[Definition, int]:
@@ -261,69 +270,6 @@ async def _find(store: Store, reference: str) -> Definition:
         except ValueError:
             raise DefinitionNotFound(reference) from None
     return await store.definitions.find(*key_of(reference))
-
-
-# --- words --------------------------------------------------------------------------------------
-
-
-def _show(definition: Definition, config: Config, *, as_json: bool) -> None:
-    fields = described(definition, store_limits(config).secret)
-    if as_json:
-        write_json(fields, pretty=True)
-        return
-    console, request = stdout(), definition.draft.request
-    write(console, Text(printable(f"Definition {definition.id}  {definition.draft.path}"), "bold"))
-    facts = {name.capitalize(): fact for name, fact in _facts(definition).items() if fact}
-    write_facts(console, [(name, Text(printable(fact))) for name, fact in facts.items()])
-    write(console, Text("\nRequest", "bold"))
-    write(console, Text(printable(_request(definition)), "bold"), _INDENT)
-    for name, value in _shown(fields["headers"]):
-        line = Text.assemble((f"{printable(name)}: ", "cyan"), printable(value))
-        write(console, line, _INDENT)
-    assert isinstance(request.body, bytes)
-    if request.body:
-        console.print()
-        part = Excerpt(request.body[:_MOST_OF_BODY], len(request.body))
-        write(console, content.as_text(part), _INDENT)
-
-
-def _facts(definition: Definition) -> dict[str, str | None]:
-    draft, policy = definition.draft, definition.draft.policy
-    return {
-        "name": draft.name,
-        "uuid": definition.uuid,
-        "file id": str(definition.file_id),
-        "owner": definition.owner,
-        "timeout": f"{policy.timeout:g}s" if policy.timeout else None,
-        "replay": policy.replay,
-        "retries": None if policy.retries is None else str(policy.retries),
-        "schedule": _schedule(draft.schedule),
-        "next runs": ", ".join(_next_runs(draft.schedule)),
-        "created": to_the_second(definition.created_at),
-        "changed": to_the_second(definition.changed_at),
-    }
-
-
-def _schedule(schedule: Schedule | None) -> str | None:
-    if schedule is None:
-        return None
-    policy = f"catch up {schedule.catch_up}, overlap {schedule.overlap}"
-    paused = ", paused" if schedule.paused else ""
-    return f"{schedule.cron} in {schedule.time_zone}, {policy}{paused}"
-
-
-def _next_runs(schedule: Schedule | None) -> list[str]:
-    return [to_the_second(at) for at in next_fires(schedule, clock.now(), _NEXT_RUNS)]
-
-
-def _shown(headers: dict[str, str | list[str]]) -> Iterator[tuple[str, str]]:
-    for name, value in headers.items():
-        yield from ((name, each) for each in ([value] if isinstance(value, str) else value))
-
-
-def _request(definition: Definition) -> str:
-    request = definition.draft.request
-    return f"{request.method} {request.path}"
 
 
 def _warn_of_stranger(store: Store, owner: str | None) -> None:

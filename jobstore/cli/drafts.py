@@ -1,5 +1,6 @@
 """Read definitions as people write them: as flags, or in a file."""
 
+import sys
 import tomllib
 from base64 import b64encode
 from collections import Counter
@@ -19,6 +20,7 @@ _TABLE: Final = "definition"
 def in_flags(
     header: Sequence[str] = (),
     body_file: Path | None = None,
+    data: str | None = None,
     cron: str | None = None,
     time_zone: str | None = None,
     **members: Any,
@@ -28,10 +30,12 @@ def in_flags(
     Raises:
         UsageError: they say two things at once, or something that no header is.
     """
+    if ("body" in members) + (body_file is not None) + (data is not None) > 1:
+        raise click.UsageError("--body, --body-file and --data cannot be used together")
     if body_file:
-        if "body" in members:
-            raise click.UsageError("--body and --body-file cannot be used together")
-        members |= _body(body_file.read_bytes())
+        members |= body_of(body_file.read_bytes())
+    if data is not None:
+        members |= body_of(read_data(data))
     if time_zone and not cron:
         raise click.UsageError("--time-zone is for --cron; give that as well")
     if cron:
@@ -39,7 +43,15 @@ def in_flags(
     return members | {"headers": headers_of(header)}
 
 
-def _body(data: bytes) -> dict[str, str]:
+def read_data(data: str) -> bytes:
+    """Return the body that TEXT, @FILE or @- for the standard input stands for."""
+    if data == "@-":
+        return sys.stdin.buffer.read()
+    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+
+
+def body_of(data: bytes) -> dict[str, str]:
+    """Return the member of a JSON document that has this body."""
     try:
         return {"body": data.decode()}
     except UnicodeDecodeError:

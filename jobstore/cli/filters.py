@@ -49,7 +49,7 @@ def filter_options(command: F) -> F:
                 "states",
                 type=click.Choice([state.value for state in State]),
                 multiple=True,
-                help="Jobs in this state; may be repeated.",
+                help="Jobs in this state (done: answered, with any status); may be repeated.",
             ),
             click.option("--owner", type=text, metavar="NAME", help="Jobs of this owner."),
             click.option(

@@ -112,6 +112,11 @@ def reaching(
     return with_either
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help that shows how it is called."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def json_option(command: F) -> F:
     """Give a command the option to write for scripts."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")(command)

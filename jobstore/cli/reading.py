@@ -65,7 +65,7 @@ def _options_of_history() -> set[str]:
 @limited("jobs", _MOST_LISTED)
 @json_option
 def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
-    """List the jobs whose results can still be fetched, and those that have not ended.
+    """List the jobs that wait, run or have a result that can still be fetched.
 
     The newest come first. `jobstore history` lists all jobs, and has filters.
     """

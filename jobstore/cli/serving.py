@@ -12,9 +12,11 @@ from jobstore import __version__
 from jobstore.cli.logs import start_logging
 from jobstore.cli.options import configured, files, json_option
 from jobstore.cli.places import place_of
-from jobstore.cli.plain import suppress_closed, tell, write_json
+from jobstore.cli.plain import Complaint, suppress_closed, tell, write_json
 from jobstore.config import Config, load
 from jobstore.config.sections import TargetSection
+from jobstore.model.kinds import kind_of
+from jobstore.model.written import BaseUrl
 
 # M_ARENA_MAX: one heap. M_MMAP_THRESHOLD: blocks that go back to the system by themselves; a read
 # from a socket is smaller, as it comes too often for that.
@@ -24,11 +26,30 @@ _NEXT: Final = """
 The demo endpoints answer, since no target is configured. In another terminal, try:
 
   curl -i -H 'x-arango-async: store' '{url}/_admin/sleep?duration=3'
-  curl -i -X PUT {url}/_api/job/1    # the id from the answer: 204 until it is done, then 200, once
+  curl -i -X PUT {url}/_api/job/1    # its id; 204: not done yet; a result is given once
 
 Put it in front of a service of yours:  jobstore serve --upstream http://127.0.0.1:9000
 Ctrl-C stops the server; jobs and results stay in the store.
 """
+
+
+def _upstream(value: str) -> str:
+    """Read the URL of a service; what else may be wrong with it is said as in a file.
+
+    Raises:
+        Complaint: it has no scheme.
+    """
+    if "://" not in value and not _is_url(value) and _is_url(f"http://{value}"):
+        raise Complaint(f"--upstream: {value} has no scheme; did you mean http://{value}?")
+    return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        kind_of(BaseUrl).read(value)
+    except ValueError:
+        return False
+    return True
 
 
 @click.command("serve")
@@ -37,7 +58,9 @@ Ctrl-C stops the server; jobs and results stay in the store.
 @click.option(
     "--port", type=click.IntRange(0, 65_535), metavar="P", help="The port; 0 for any free one."
 )
-@click.option("--upstream", metavar="URL", help="The service that answers all requests.")
+@click.option(
+    "--upstream", type=_upstream, metavar="URL", help="The service that answers all requests."
+)
 @click.option(
     "--app", metavar="MODULE:FACTORY", help="The aiohttp application that answers all requests."
 )

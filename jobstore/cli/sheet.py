@@ -125,7 +125,8 @@ def _facts(
     if job.status is not None:
         yield "Status", Text(status_line(job.status), status_style(job.status))
     if job.detail is not None:
-        why = f"{job.failure}: {job.detail}" if job.failure else job.detail
+        said = job.failure is None or job.failure in job.detail.partition(":")[0]
+        why = job.detail if said else f"{job.failure}: {job.detail}"
         yield "Because", Text(printable(why), STATE_STYLES[job.state])
     if job.result is not Result.NONE:
         yield "Result", Text(job.result)

@@ -2,16 +2,14 @@
 
 import asyncio
 import sys
-from base64 import b64encode
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Union
 
 import click
 
 from jobstore.cli import content
 from jobstore.cli.beside import beside
-from jobstore.cli.drafts import headers_of
-from jobstore.cli.options import json_option, reaching, text
+from jobstore.cli.drafts import body_of, headers_of, read_data
+from jobstore.cli.options import examples, json_option, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.wording import as_fields, status_line
@@ -31,10 +29,17 @@ _LOOK_SECONDS: Final = 0.1
 _NODES: Final = 100
 
 
-@click.command("submit")
+@click.command(
+    "submit",
+    epilog=examples(
+        "jobstore submit POST /reports -d @body.json --wait",
+        "jobstore submit GET '/export?year=2026' --delay 15m --tag export",
+        "jobstore submit POST /echo -H 'X-Source: me' -d hello --config jobs.toml",
+    ),
+)
 @reaching
 @click.argument("method", type=text)
-@click.argument("target", type=text)
+@click.argument("target", metavar="PATH", type=text)
 @click.option(
     "--header", "-H", multiple=True, type=text, metavar="NAME:VALUE", help="A header; repeatable."
 )
@@ -47,11 +52,15 @@ _NODES: Final = 100
 def submit_command(
     where: Union[Config, "Remote"], /, *, waits: bool, as_json: bool, **members: Any
 ) -> None:
-    """Submit a job: METHOD and TARGET, a path with its query, such as POST /reports?year=2026.
+    """Submit a job: METHOD and PATH, with its query, such as POST /reports?year=2026.
 
     A running server starts it at once; otherwise it waits for the next start. With --wait, the body
     of the answer is written to the standard output, and the exit code is 1 if the answer is an
     error. The result can still be fetched afterwards.
+
+    If the queue is full, the job is refused; see [executor] queue_limit. Limits are those of
+    --config and the environment, not those of a running server: give the server's configuration
+    file, or use --url.
     """
     written = _written(**members)
     if isinstance(where, Config):
@@ -66,19 +75,7 @@ def _written(
     """Return the job as it is written in JSON."""
     given = {name: value for name, value in rest.items() if value is not None}
     document = {"method": method.upper(), "target": target, "headers": headers_of(header), **given}
-    if data is None:
-        return document
-    body = _body(data)
-    try:
-        return {**document, "body": body.decode()}
-    except UnicodeDecodeError:
-        return {**document, "body_base64": b64encode(body).decode()}
-
-
-def _body(data: str) -> bytes:
-    if data == "@-":
-        return sys.stdin.buffer.read()
-    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+    return document if data is None else {**document, **body_of(read_data(data))}
 
 
 # --- in a store ---------------------------------------------------------------------------------

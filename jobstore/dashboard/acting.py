@@ -249,6 +249,7 @@ async def _retry(visit: Visit, job: Job, fields: Fields) -> web.Response:
         target,
         administers=asker.administers,
         source=standing.source(visit.request),
+        by="from the dashboard",
     )
     return done(visit, Done.RETRIED, str(new))
 

@@ -119,9 +119,10 @@ def sensible(filters: Mapping[str, str]) -> list[BulkAction]:
     """Return the actions that make sense for jobs with such filters."""
     states, results = _among(filters, "state", State), _among(filters, "result", Result)
     ended = not states.isdisjoint(ENDED) and results != {Result.NONE}
+    over = filters.get("error") == "yes" or "status" in filters  # only ended jobs have those
     holds = {
         BulkAction.RETRY: ended and results != {Result.DELETED},
-        BulkAction.CANCEL: not states <= {*ENDED} and Result.NONE in results,
+        BulkAction.CANCEL: not (states <= {*ENDED} or over) and Result.NONE in results,
         BulkAction.RESTORE: ended and results <= {Result.TAKEN, Result.DELETED},
         BulkAction.DELETE: results != {Result.DELETED},
     }

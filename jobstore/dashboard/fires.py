@@ -48,8 +48,7 @@ class Strip:
         busiest = max(range(_QUARTERS), key=lambda place: together[place])
         return (
             f"{words.plural(runs, 'run')} of {words.plural(len(self.fires), 'definition')} in the "
-            f"next 24 h, most of them from {self._at(busiest)} on: "
-            f"{together[busiest]:,} within 15 min"
+            f"next 24 h, busiest at {self._at(busiest)} UTC: {together[busiest]:,} in 15 min"
         )
 
     @property

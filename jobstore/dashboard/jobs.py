@@ -58,8 +58,21 @@ async def show(visit: Visit) -> web.StreamResponse:
         facts = await _frame(visit, asked)
         line = asked.others.get(LINE, query.line(asked.filters))
         return render(
-            visit.request, "jobs.html", status=400, **facts, rows=[], line=line, error=str(invalid)
+            visit.request,
+            "jobs.html",
+            status=400,
+            **facts,
+            rows=[],
+            line=line,
+            error=str(invalid),
+            instead=_instead(asked),
         )
+
+
+def _instead(asked: Query) -> tuple[str, str] | None:
+    """Return what a typed filter that cannot be read may have meant, and the query for that."""
+    said = query.meant(asked.others.get(LINE, ""))
+    return (said, asked.but(**query.line_of(said))) if said else None
 
 
 def _followed(visit: Visit, asked: Query) -> web.Response:
@@ -180,9 +193,10 @@ def _wrong(asked: Query, recent: Lately | None, *, current: bool) -> Tab:
     """Return the tab of jobs that went wrong; of these, only recent ones are counted."""
     more = "" if recent is None or recent.complete else "or more "
     timed = not {"since", "until"}.isdisjoint(asked.filters)
+    day = {} if timed or recent is None else {"since": "24h"}  # so that it lists what is counted
     return Tab(
         name="went wrong",
-        query=asked.but(state=None, result=None, error="yes"),
+        query=asked.but(state=None, result=None, error="yes", **day),
         count=None if recent is None else recent.total.errors,
         among=more + ("" if timed else "in 24 h"),
         wrong=True,

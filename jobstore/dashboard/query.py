@@ -146,6 +146,16 @@ def line_of(text: str) -> dict[str, str]:
     return found
 
 
+def meant(text: str) -> str | None:
+    """Return a line with a slash before each word that is no filter; None if that is no help."""
+    words = [w if ":" in w or w.startswith("/") else f"/{w}" for w in _WORD.findall(text)]
+    try:
+        line_of(" ".join(words))
+    except QueryInvalid:
+        return None
+    return " ".join(words)
+
+
 def job_named(text: str) -> int | None:
     """Read the id of a job, as ``#123`` or a bare number; None if the line says anything else."""
     return id_of(text.strip().removeprefix("#"))

@@ -8,9 +8,10 @@ from typing import Final
 from jobstore.dashboard import words
 from jobstore.dashboard.rows import took_of
 from jobstore.dashboard.waiting import why_it_waits
-from jobstore.model.job import Attempt, Dialect, Job, Moment
+from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.store.events import RETRY_OF
 
 _DIALECTS: Final[Mapping[Dialect, str]] = {
     Dialect.ARANGO: "ArangoDB's API",
@@ -86,7 +87,8 @@ def _stands(known: KnownJob) -> str:
             what = f"{error}{words.status_line(status)}, after {lasting}{_which(job)}"
             return f"The target {job.target} answered {what}."
         case State.FAILED:
-            return sentence((job.detail or "the target did not answer") + _which(job))
+            which = "" if job.failure is Failure.INTERRUPTED else _which(job)  # it says so itself
+            return sentence((job.detail or "the target did not answer") + which)
         case State.CANCELLED:
             by = f" by {known.asker}" if known.asker else ""
             ran = f" after it had run for {lasting}" if lasting else " before it ran"
@@ -132,7 +134,7 @@ def _said_of(attempts: Sequence[Attempt]) -> str:
     """Describe attempts that ended alike, the latest first."""
     last, first = attempts[0].number, attempts[-1].number
     why = _became(attempts[0])
-    if why.startswith("attempt "):  # it says itself which one it was
+    if attempts[0].failure is Failure.INTERRUPTED and attempts[0].detail:  # it says itself which
         return sentence(why)
     which = f"Attempt {last}" if last == first else f"Attempts {first} to {last}"
     return f"{which}: {why}."
@@ -149,6 +151,9 @@ def _submitted(known: KnownJob) -> str:
     who = f"{job.owner} submitted it" if job.owner else "It was submitted"
     run = ", as a run of a definition" if job.definition is not None else ""
     when = words.relative(job.submitted_at, known.now)
+    for moment in known.timeline:
+        if moment.event == RETRY_OF and moment.detail:
+            return f"It was submitted {when} as a retry of {moment.detail}."
     return f"{who} {when} through {_DIALECTS[job.dialect]}{run}."
 
 
@@ -167,8 +172,8 @@ def _after(known: KnownJob) -> Iterator[str]:
             return
         case Result.HELD:
             lasting = words.roughly(now - (job.finished_at or now))
-            what = f"The result, a {job.status}," if job.status is not None else "The result"
-            yield f"{what} has been held for {lasting}: nobody has fetched it."
+            status = f" ({job.status})" if job.status is not None else ""
+            yield f"Its response{status} is held: it has waited {lasting} for its reader."
         case Result.TAKEN:
             fetched = f" {words.relative(job.fetched_at, now)}" if job.fetched_at else ""
             yield f"Its result was fetched{fetched}."

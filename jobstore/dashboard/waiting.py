@@ -27,7 +27,8 @@ def why_it_waits(job: Job, reason: WaitReason | None, target: TargetSeen | None,
         case WaitReason.PAUSED:
             return f"It waits because its target {job.target} {_paused(target, now)}."
         case WaitReason.HELD:
-            return f"It waits because its target {job.target} {_held(target, now)}."
+            why = f"It waits because its target {job.target} {_held(target, now)}."
+            return why + _fails(job, target, now)
         case WaitReason.SLOT:
             return f"It waits for a slot of {job.target}{_taken(target)}."
         case None:
@@ -47,6 +48,15 @@ def _held(target: TargetSeen | None, now: int) -> str:
         return "cannot be reached"
     lasting = words.roughly(now - target.hold.since)
     return f"has been unreachable for {lasting}{_because(target.hold.why)}"
+
+
+def _fails(job: Job, target: TargetSeen | None, now: int) -> str:
+    """Say when the job fails, if its wait is limited and that is known."""
+    hold = None if target is None else target.hold
+    fails = None if hold is None else hold.fails_at(job.submitted_at)
+    if fails is None:
+        return ""
+    return f" If it is not back, the job fails at {words.soon(fails, now)} at the earliest."
 
 
 def _taken(target: TargetSeen | None) -> str:

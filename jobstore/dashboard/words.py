@@ -88,6 +88,12 @@ def absolute(at: int) -> str:
     return f"{moment(at):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def soon(at: int, now: int) -> str:
+    """Write a time without its day, if that is today: 22:09:50 UTC."""
+    same = moment(at).date() == moment(now).date()
+    return f"{moment(at):%H:%M:%S} UTC" if same else absolute(at)
+
+
 def machine(at: int) -> str:
     """Write a time for machines: 2026-11-28T22:09:50.113000Z."""
     return f"{moment(at):%Y-%m-%dT%H:%M:%S.%f}Z"

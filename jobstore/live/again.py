@@ -60,6 +60,7 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
     *,
     administers: bool,
     source: str | None,
+    by: str = "",
 ) -> int:
     """Submit an ended job again, note that at the old job, and return the new job's id.
 
@@ -67,11 +68,12 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
         request: its stored request.
         administers: whether an admin asks for it.
         source: the address of the client that asks, or None if it did not come over a network.
+        by: from where it was asked for, for the histories of both jobs.
     """
     policy = await store.history.policy(job.id)
     again = submission_of(job, request, target, policy, administers=administers)
     new = await store.submit(replace(again, source=source))
-    await store.operations.note(job.id, new)
+    await store.operations.note(job.id, new, by)
     return new
 
 
@@ -133,7 +135,7 @@ class Again:
         administers = self._order.scope is None
         again = submission_of(job, request, target, old.policy, administers=administers)
         new = self._submissions.put_again(tx, again, content)
-        events.note_retry(tx, job.id, new, self._number)
+        events.note_retry(tx, job.id, new, f"by operation {self._number}")
 
 
 def _why_not(old: Repeatable) -> str | None:

@@ -150,12 +150,16 @@ class BulkOperations:
             raise OperationNotFound(operation_id)
         await self._writer.run(lambda tx: bulk.stop(tx, operation_id, scope, by))
 
-    async def note(self, job_id: int, new: int) -> None:
-        """Note that a job was retried, so that no operation retries it again."""
+    async def note(self, job_id: int, new: int, by: str = "") -> None:
+        """Note that a job was retried, so that no operation retries it again.
+
+        Args:
+            by: from where that was asked for, if it is known.
+        """
 
         def note(tx: Transaction) -> None:
             if all(tx.execute(jobs.GET_JOB, job_id=each).fetchone() for each in (job_id, new)):
-                events.note_retry(tx, job_id, new)
+                events.note_retry(tx, job_id, new, by)
 
         with suppress(StoreError):  # the new one is there all the same
             await self._writer.run(note)

@@ -86,7 +86,7 @@ class Holds:
             return False
         now = self._steady()
         watched = _Watched(route, route.target.reach, now, now, why)
-        self._store.targets.hold(route.name, why)
+        self._tell(watched)
         log.warning(
             "target %s cannot be reached: %s; its jobs wait %s",
             route.name,
@@ -126,7 +126,7 @@ class Holds:
             await watched.reach()
         except TargetUnreachable as error:
             watched.why = str(error)
-            self._store.targets.hold(watched.route.name, watched.why)
+            self._tell(watched)
             return False
         except Exception:  # whatever it is, the jobs must not wait for ever
             log.exception("target %s", watched.route.name, extra=_about("hold", watched.route))
@@ -147,9 +147,18 @@ class Holds:
         """Return how many more seconds all jobs may wait."""
         if self._store.targets.paused(watched.route.name):
             watched.since = self._steady()  # that is what they wait for
+            self._tell(watched)
         if watched.route.hold is None:
             return LONGEST_PAUSE
-        return watched.route.hold - (self._steady() - watched.since) / SECOND
+        return watched.route.hold - self._waited(watched)
+
+    def _waited(self, watched: _Watched) -> float:
+        return (self._steady() - watched.since) / SECOND
+
+    def _tell(self, watched: _Watched) -> None:
+        """Say that a target is held, and until when."""
+        route = watched.route
+        self._store.targets.hold(route.name, watched.why, route.hold, self._waited(watched))
 
     async def _give_up(self, watched: _Watched) -> None:
         """Fail the jobs that have waited too long."""

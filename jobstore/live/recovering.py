@@ -4,6 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final, TypeAlias
 
 from jobstore.live import Boot, Orphan, Store
 from jobstore.model.clock import iso
@@ -21,6 +22,23 @@ class Recovery(StrEnum):
     INTERRUPT = "interrupt"
     SET_ASIDE = "set aside"
     CANCEL = "cancel"
+
+
+# The decision, the attempt, and the method of the request where that is told.
+_Alike: TypeAlias = tuple[Recovery, int, str]
+
+# What became of one job, and of several.
+_BECAME: Final[Mapping[Recovery, tuple[str, str]]] = {
+    Recovery.RUN_AGAIN: ("runs again", "run again"),
+    Recovery.INTERRUPT: ("ends as interrupted", "end as interrupted"),
+    Recovery.SET_ASIDE: ("ends as interrupted too often", "end as interrupted too often"),
+    Recovery.CANCEL: ("is cancelled", "are cancelled"),
+}
+# What is said in lists comes first: they cut the rest off.
+_NOT_AGAIN: Final = (
+    "may have taken effect, so jobstore does not send it again: check your service, then retry the "
+    "job"
+)
 
 
 def decide(orphan: Orphan, replay: Replay, max_attempts: int) -> Recovery:
@@ -73,28 +91,34 @@ class Recovering:
     async def _recover(self, orphans: list[Orphan]) -> None:
         """Recover jobs that were claimed by the same start of the server."""
         boot = await self._store.upkeep.boot_of(orphans[0])
-        cause = _cause(boot)
-        groups: Mapping[tuple[Recovery, int], list[int]] = defaultdict(list)
+        groups: Mapping[_Alike, list[int]] = defaultdict(list)
         for orphan in orphans:
             recovery = self._decide(orphan, boot)
-            groups[recovery, orphan.attempt].append(orphan.job_id)
+            told = orphan.method if recovery is Recovery.INTERRUPT else ""
+            groups[recovery, orphan.attempt, told].append(orphan.job_id)
             if self._meters is not None:
                 self._meters.interrupted(orphan.target, recovery.name.lower())
-        for (recovery, attempt), ids in groups.items():
-            detail = f"attempt {attempt} was interrupted: {cause}"
-            match recovery:
-                case Recovery.RUN_AGAIN:
-                    await self._store.upkeep.recover(ids, detail)
-                case Recovery.INTERRUPT:
-                    await self._store.upkeep.fail_orphans(
-                        ids, f"{detail}; it must not be sent again"
-                    )
-                case Recovery.SET_ASIDE:
-                    await self._store.upkeep.fail_orphans(ids, f"{detail}; no attempts are left")
-                case Recovery.CANCEL:
-                    await self._store.upkeep.cancel_orphans(ids, f"cancelled; {detail}")
-            jobs = "1 job" if len(ids) == 1 else f"{len(ids)} jobs"
-            log.info("%s: %s %s", detail, recovery, jobs, extra={"action": "recover"})
+        for alike, ids in groups.items():
+            await self._apply(alike, ids, boot)
+
+    async def _apply(self, alike: _Alike, ids: list[int], boot: Boot) -> None:
+        """Do what was decided to jobs of which the same is said."""
+        recovery, attempt, method = alike
+        cause, server = _cause(boot)
+        what, who = f"interrupted by {cause} at attempt {attempt}", f"({server})"
+        match recovery:
+            case Recovery.RUN_AGAIN:
+                await self._store.upkeep.recover(ids, f"{what} {who}")
+            case Recovery.INTERRUPT:
+                why = f"{what}; its {method} {_NOT_AGAIN} {who}"
+                await self._store.upkeep.fail_orphans(ids, why)
+            case Recovery.SET_ASIDE:
+                await self._store.upkeep.fail_orphans(ids, f"{what}; no attempts are left {who}")
+            case Recovery.CANCEL:
+                await self._store.upkeep.cancel_orphans(ids, f"cancelled; {what} {who}")
+        one, many = _BECAME[recovery]
+        jobs = f"1 job {one}" if len(ids) == 1 else f"{len(ids)} jobs {many}"
+        log.info("%s: %s %s", jobs, what, who, extra={"action": "recover"})
 
     def _decide(self, orphan: Orphan, boot: Boot) -> Recovery:
         route = self._router.resolve(orphan.method, orphan.path)
@@ -115,11 +139,12 @@ class Recovering:
         return self._router.resolve("GET", name) or next(iter(self._router.routes), None)
 
 
-def _cause(boot: Boot) -> str:
-    """Describe how an earlier start of the server ended."""
+def _cause(boot: Boot) -> tuple[str, str]:
+    """Describe how an earlier start of the server ended: in a few words, and exactly."""
     server = f"the server with process id {boot.pid}, started {iso(boot.started_at)},"
     if boot.ended_at is None:
-        return f"{server} was killed or lost power"
+        return "a crash", f"{server} was killed or lost power"
     if boot.died:
-        return f"{server} was silent and declared dead at {iso(boot.ended_at)}"
-    return f"{server} was shut down at {iso(boot.ended_at)} before the job ended"
+        declared = f"{server} was silent and declared dead at {iso(boot.ended_at)}"
+        return "the loss of its server", declared
+    return "a shutdown", f"{server} was shut down at {iso(boot.ended_at)} before the job ended"

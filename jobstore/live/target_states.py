@@ -9,9 +9,10 @@ No job starts for a target that is paused or cannot be reached: see `jobstore.li
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from jobstore.live.dispatch import Dispatcher
-from jobstore.model.clock import Clock
+from jobstore.model.clock import SECOND, Clock
 from jobstore.model.job import Job
 from jobstore.model.target_state import (
     ClosedTarget,
@@ -118,7 +119,9 @@ class TargetStates:
         if state is not None and state.paused_at is not None:
             why, by = state.reason or "", state.paused_by or ""
             return ClosedTarget(name=name, since=state.paused_at, why=why, paused_by=by)
-        return None if hold is None else ClosedTarget(name=name, since=hold.since, why=hold.why)
+        if hold is None:
+            return None
+        return ClosedTarget(name=name, since=hold.since, why=hold.why, until=hold.until)
 
     def paused(self, name: str) -> bool:
         """Return whether a target is paused."""
@@ -144,23 +147,31 @@ class TargetStates:
         """The targets that cannot be reached."""
         return self._holds
 
-    def hold(self, name: str, why: str) -> None:
-        """Hold a target that cannot be reached: start none of its jobs."""
-        before = self._holds.get(name)
-        since = self._clock() if before is None else before.since
-        self._note(name, Hold(since=since, why=why))
+    def hold(self, name: str, why: str, limit: float | None = None, waited: float = 0) -> None:
+        """Hold a target that cannot be reached: start none of its jobs.
+
+        Args:
+            limit: for how many seconds each job may wait, or None for ever.
+            waited: for how many seconds the first have waited.
+        """
+        before, now = self._holds.get(name), self._clock()
+        since = now if before is None else before.since
+        if limit is None or self._boot.shared:  # other nodes may fail them, and earlier
+            self._note(name, Hold(since=since, why=why))
+            return
+        until = now + int((limit - waited) * SECOND)
+        self._note(name, Hold(since=since, why=why, until=until, limit=int(limit * SECOND)))
 
     def let_go(self, name: str) -> None:
         """End the hold of a target that can be reached again."""
         self._note(name, None)
 
     def _note(self, name: str, hold: Hold | None) -> None:
-        if hold == self._holds.get(name):
-            return
-        if hold is None:
-            del self._holds[name]
-        else:
+        before = self._holds.pop(name, None)
+        if hold is not None:
             self._holds[name] = hold
+        if hold == before:
+            return
         if name in self._configured:
             self._apply(name)
         boot = self._boot.number
@@ -181,11 +192,20 @@ class TargetStates:
                 stored.
         """
         found = await self._history.together(target_states.LOOKED_AT)
-        return target_states.seen(found, self._configured if configured is None else configured)
+        known = self._configured if configured is None else configured
+        return [self._timed(target) for target in target_states.seen(found, known)]
 
     async def one(self, name: str) -> TargetSeen | None:
         """Return the state of a target, at all servers of the store; None if it is unknown."""
-        return await target_states.one(self._history, name, self._configured)
+        found = await target_states.one(self._history, name, self._configured)
+        return None if found is None else self._timed(found)
+
+    def _timed(self, target: TargetSeen) -> TargetSeen:
+        """Add what this server alone knows: until when jobs may wait."""
+        own = self._holds.get(target.name)
+        if target.hold is None or own is None:
+            return target
+        return replace(target, hold=replace(target.hold, until=own.until, limit=own.limit))
 
     async def trail(self, limit: int) -> list[AuditEntry]:
         """Return the audit log, newest first, up to a number of entries."""

@@ -38,15 +38,25 @@ class Dimension(StrEnum):
     TARGET = "target"
 
 
-@dataclass(slots=True)
 class Durations:
-    """A histogram of durations.
+    """A histogram of durations; what is read is parsed only once it is asked for."""
 
-    Args:
-        counts: the number of durations, by bucket.
-    """
+    __slots__ = ("_counts", "_unread")
 
-    counts: Counter[int] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._unread: list[str] = []
+
+    @property
+    def counts(self) -> Counter[int]:
+        """The number of durations, by bucket."""
+        if self._unread:
+            numbers = loads(f"[{','.join(self._unread)}]")
+            self._unread.clear()
+            counts = self._counts
+            for number, count in zip(numbers[::2], numbers[1::2], strict=True):
+                counts[number] += count
+        return self._counts
 
     def add(self, took: int) -> None:
         """Add a duration, in microseconds."""
@@ -54,8 +64,9 @@ class Durations:
 
     def merge(self, other: "Durations") -> None:
         """Add the counts of another one."""
-        counts = self.counts  # the method of a counter takes ten times as long
-        for number, count in other.counts.items():
+        self._unread += other._unread  # noqa: SLF001 - of the same class
+        counts = self._counts  # the method of a counter takes ten times as long
+        for number, count in other._counts.items():  # noqa: SLF001 - likewise
             counts[number] += count
 
     def at_most(self, percent: int) -> int | None:
@@ -63,26 +74,23 @@ class Durations:
 
         It is the middle of a bucket, so it may be 10 % too high or too low.
         """
-        left = -(-self.counts.total() * percent // 100)
-        for number in sorted(self.counts):
-            left -= self.counts[number]
+        counts = self.counts
+        left = -(-counts.total() * percent // 100)
+        for number in sorted(counts):
+            left -= counts[number]
             if left <= 0:
                 return round(2 ** ((number - 0.5) / _RANGES)) if number else 0
         return None
 
     def written(self) -> str:
         """Write the counts as `read` reads them: bucket numbers and counts in turn."""
-        return ",".join(f"{number},{self.counts[number]}" for number in sorted(self.counts))
+        counts = self.counts
+        return ",".join(f"{number},{counts[number]}" for number in sorted(counts))
 
     def read(self, written: str) -> None:
         """Add written counts, also several that are joined by commas."""
-        counts, numbers = self.counts, loads(f"[{written}]")
-        once = dict(zip(numbers[::2], numbers[1::2], strict=True))
-        if not counts and 2 * len(once) == len(numbers):  # which takes a third of the time
-            counts.update(once)
-            return
-        for place in range(0, len(numbers), 2):
-            counts[numbers[place]] += numbers[place + 1]
+        if written:
+            self._unread.append(written)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Targets at run time: what operators set, and what servers observe."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -68,10 +68,19 @@ class Hold:
     Args:
         since: since when, in microseconds since 1970.
         why: why the last connection failed.
+        until: when jobs fail that have waited since then; None if they never do, or if only a
+            server knows that keeps it to itself.
+        limit: for how long a job may wait that came later, in microseconds.
     """
 
     since: int
     why: str
+    until: int | None = field(default=None, compare=False)  # which a pause moves
+    limit: int = field(default=0, compare=False)
+
+    def fails_at(self, submitted_at: int) -> int | None:
+        """Return the earliest time at which a job fails; None if that is not known."""
+        return None if self.until is None else max(self.until, submitted_at + self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +92,14 @@ class ClosedTarget:
         why: the reason that was given for the pause, or why the last connection failed; "" if
             none was given.
         paused_by: who paused it; None if it cannot be reached.
+        until: when the first jobs fail that wait; None if none does, or that is not known.
     """
 
     name: str
     since: int
     why: str
     paused_by: str | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

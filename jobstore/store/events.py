@@ -109,13 +109,13 @@ def note_all(tx: Transaction, ids: Sequence[int], event: str, detail: str) -> No
 # --- which jobs have to do with each other --------------------------------------------------------
 
 
-def note_retry(tx: Transaction, job_id: int, new: int, operation: int | None = None) -> None:
+def note_retry(tx: Transaction, job_id: int, new: int, by: str = "") -> None:
     """Note at a job that its request was sent again, and at the new job whose that was.
 
     Args:
-        operation: the one on many jobs that did it, if one did.
+        by: who did it or from where, if that is known.
     """
-    by = "" if operation is None else f", by operation {operation}"
+    by = f", {by}" if by else ""
     note(tx, job_id, TRIED_AGAIN, f"as job {new}{by}")
     note(tx, new, RETRY_OF, f"job {job_id}{by}")
 

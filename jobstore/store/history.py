@@ -1,7 +1,7 @@
 """Read the store for people: single jobs, their parts, and lists."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from jobstore.store.codec import (
     decode_reason,
     encode_ids,
 )
+from jobstore.store.events import RETRY_OF
 from jobstore.store.expressions import Statement, constant, listed
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
 from jobstore.store.windows import Windows
@@ -128,6 +129,7 @@ USUAL_RUNS: Final = 10
 # What has the same time was committed together; this is the order in which it came about.
 _IN_ORDER: Final = (
     "submitted",
+    RETRY_OF,
     "recovered",
     "started",
     "warned",
@@ -401,7 +403,10 @@ def _in_order(rows: Sequence[Sequence[Any]]) -> list[Moment]:
         Moment(job_id=of_job, at=at, event=event, detail=detail)
         for of_job, at, event, detail in rows
     ]
-    return sorted(moments, key=_when)
+    begun = min((each.at for each in moments), default=0)
+    # A retry is one from the beginning, though that is noted a moment after it was submitted.
+    at_once = [replace(each, at=begun) if each.event == RETRY_OF else each for each in moments]
+    return sorted(at_once, key=_when)
 
 
 def _decoded_attempt(number: int, started_at: int, ended_at: int, *ended: Any) -> Attempt:

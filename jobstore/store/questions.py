@@ -26,6 +26,7 @@ from sqlalchemy import (
 from jobstore.model.errors import DefinitionNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
+from jobstore.model.route import route_of
 from jobstore.store import jobs, schema
 from jobstore.store import search as search_sql
 from jobstore.store.codec import decode_job, encode_ids
@@ -99,6 +100,7 @@ class By(StrEnum):
     """What figures are grouped by."""
 
     PATH = "path"  # without its query
+    ROUTE = "route"
     DEFINITION = "definition"
 
 
@@ -107,7 +109,7 @@ class JobFigures:
     """Figures about a group of jobs.
 
     Args:
-        name: the path or the name of the definition; None for jobs without a definition.
+        name: the path, the route or the name of the definition; None for jobs without a definition.
         count: how many there are.
         errors: how many failed, or were answered with a status of 400 or more.
         took: the durations of the last attempts of those that are done or failed, in microseconds.
@@ -151,7 +153,7 @@ async def figures(history: History, search: Search, by: By) -> list[JobFigures]:
     statement = _figures(by, frozenset(search.values))
     async for rows in history.parts(statement, search):
         for key, count, errors, took in rows:
-            figures = found[key]
+            figures = found[route_of(key) if by is By.ROUTE else key]
             figures.count += count
             figures.errors += errors
             if took:
@@ -255,6 +257,7 @@ def _figures(by: By, conditions: frozenset[str]) -> Statement:
     """Sum up a window; durations are returned as a list, which is cheapest."""
     columns: dict[By, ColumnElement[Any]] = {
         By.PATH: without_query(_job.path),
+        By.ROUTE: without_query(_job.path),
         By.DEFINITION: _job.definition,
     }
     key = columns[by].label("key")

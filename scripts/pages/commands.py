@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from inspect import cleandoc
+from typing import Final
 
 import click
 
 from jobstore.cli.commands import cli
 from pages.markdown import code, table
+
+# Before a paragraph whose lines click leaves as they are.
+UNWRAPPED: Final = "\b\n"
 
 
 def commands() -> str:
@@ -30,7 +34,9 @@ def _command(parent: click.Context, name: str) -> Iterator[str]:
     yield f"{'#' * (_depth(context) + 2)} `{context.command_path}`\n"
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield f"```text\n{usage}\n```\n"
-    yield cleandoc(command.help or "").replace("\b\n", "") + "\n"
+    yield cleandoc(command.help or "").replace(UNWRAPPED, "") + "\n"
+    if command.epilog:
+        yield f"```text\n{command.epilog.removeprefix(UNWRAPPED)}\n```\n"
     yield from table(["Option", "Meaning"], _options(command, context))
     if isinstance(command, click.Group):
         for part in command.list_commands(context):

@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from jobstore.cli.commands import cli
+from pages.commands import UNWRAPPED
 
 FILE: Final = Path(__file__).parents[2] / "deploy" / "man" / "jobstore.1"
 
@@ -84,9 +85,14 @@ def _command(parent: click.Context, name: str) -> Iterator[str]:
     for number, paragraph in enumerate(cleandoc(command.help or "").split("\n\n")):
         if number:
             yield ".PP"
-        yield _escaped(" ".join(paragraph.replace("\b\n", "").split()))
+        yield _escaped(" ".join(paragraph.replace(UNWRAPPED, "").split()))
     for names, meaning in _options(command, context):
         yield f".TP\n.B {_escaped(names)}\n{_escaped(meaning)}"
+    if command.epilog:
+        title, *lines = command.epilog.removeprefix(UNWRAPPED).splitlines()
+        yield f".PP\n{title}\n.PP\n.nf"
+        yield from map(_escaped, lines)
+        yield ".fi"
     if isinstance(command, click.Group):
         for part in command.list_commands(context):
             yield from _command(context, part)

@@ -20,7 +20,8 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
             errors.QueueFull(100_000),
             (
                 "Submit again later. Raise `[executor] queue_limit`, or find out with "
-                "`jobstore targets` what the jobs wait for."
+                "`jobstore targets` what the jobs wait for. Commands on a store read the limit "
+                "from their own `--config`; with `--url`, the server's counts."
             ),
         ),
         (

@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -69,6 +70,22 @@ def test_the_help_groups_the_commands_by_what_one_wants_to_do() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     name, *_ = command.split()
     assert f"Usage: jobstore {name} " in said(name, "--help", prog_name="jobstore")
+
+
+@pytest.mark.parametrize("name", ["submit", "history"])
+def test_the_examples_of_a_command_are_called_as_they_are_shown(
+    store_path: Path, name: str
+) -> None:
+    Path("body.json").write_text("{}")
+    Path("jobs.toml").touch()
+    said("migrate", "--store", store_path)
+    _, _, shown = said(name, "--help").partition("Examples:\n")
+    for line in shown.splitlines():
+        program, *arguments = shlex.split(line)
+        result = jobstore(*arguments)
+        nobody = "--wait" in arguments and "no server is running to start it" in result.stderr
+        assert (program, result.exit_code) == ("jobstore", int(nobody)), line
+    assert shown.count("\n") == 3
 
 
 def test_a_misspelt_command_is_answered_with_the_nearest_one() -> None:
@@ -227,9 +244,18 @@ def test_serve_takes_one_target_only() -> None:
     assert "--upstream and --app cannot be used together" in told
 
 
-@pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("upstream", ["", "ftp://127.0.0.1", "http://", "u:p@h:9000"])
 def test_serve_refuses_an_upstream_that_is_no_url(upstream: str) -> None:
-    assert "expected an http:// or https:// URL" in refused("serve", "--upstream", upstream)
+    told = refused("serve", "--upstream", upstream)
+    assert "expected an http:// or https:// URL" in told
+    assert "did you mean" not in told
+
+
+@pytest.mark.parametrize("upstream", ["localhost:9000", "127.0.0.1:9000", "[::1]:9000/api", "web"])
+def test_serve_says_how_an_upstream_without_a_scheme_is_written(upstream: str) -> None:
+    assert refused("serve", "--upstream", upstream) == (
+        f"jobstore: --upstream: {upstream} has no scheme; did you mean http://{upstream}?\n"
+    )
 
 
 def test_serve_refuses_an_application_that_is_not_there() -> None:

@@ -146,7 +146,7 @@ def test_define_says_what_is_no_definition(
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ((), "expected FILE, or at least --name, --path and --target"),
+        ((), "expected FILE, or at least --name, --path and --request-path"),
         (("--owner", "ann"), "expected FILE, or at least"),
         (
             ("them.toml", "--name", "x"),
@@ -155,14 +155,31 @@ def test_define_says_what_is_no_definition(
         ((*DAILY, "--header", "X-Tag"), "'X-Tag' is not a header: expected 'Name: value'."),
         (
             (*DAILY, "--body", "a", "--body-file", "b"),
-            "--body and --body-file cannot be used together",
+            "--body, --body-file and --data cannot be used together",
         ),
+        ((*DAILY, "--body", "a", "-d", "b"), "--data cannot be used together"),
         ((*DAILY, "--replay", "often"), "'often' is not one of"),
         ((*DAILY, "--name", "\udcff"), "this is not UTF-8."),
     ],
 )
 def test_define_says_what_is_wrong_usage(flags: tuple[str, ...], complaint: str) -> None:
     assert complaint in refused("define", *flags, code=2)
+
+
+def test_the_path_that_is_requested_has_an_older_name_as_well() -> None:
+    for number, option in enumerate(("--request-path", "--target"), 1):
+        said("define", "--name", "x", "--path", f"/{number}", option, "/import")
+        assert shown(number)["target"] == "/import"
+    usage = said("define", "--help")
+    assert "--request-path, --target PATH" in usage
+
+
+def test_headers_and_bodies_are_written_as_for_submit() -> None:
+    Path("body.json").write_text("{}")
+    for number, body in enumerate(("{}", "@body.json")):
+        flags = ("--name", "x", "--path", f"/{number}", "--target", "/")
+        made = json.loads(said("define", *flags, "-H", "X-Tag: a", "-d", body, "--json"))
+        assert (made["headers"], made["body"]) == ({"X-Tag": "a"}, "{}")
 
 
 def test_a_body_that_cannot_be_read_is_told() -> None:
@@ -290,11 +307,26 @@ def test_definitions_are_listed() -> None:
     write(TWO)
     said("define", "them.toml", "--owner", "ann")
     heads, *lines = [line.split() for line in said("definitions").splitlines()]
-    assert heads == ["ID", "PATH", "NAME", "OWNER", "REQUEST"]
+    assert heads == ["ID", "PATH", "NAME", "OWNER", "REQUEST", "WHEN", "NEXT"]
     assert lines == [
         ["1", "/Imports/daily", "daily", "ann", "GET", "/import?records=10"],
         ["2", "/Imports/weekly", "weekly", "ann", "POST", "/echo"],
     ]
+
+
+def test_a_list_says_when_schedules_fire_and_when_next() -> None:
+    at = ("--cron", "0 3 * * *", "--time-zone", "Europe/Berlin")
+    said("define", *DAILY, *at)
+    weekdays = '{cron = "0 3 * * 1-5", paused = true}'
+    write(f'name = "p"\npath = "/p"\ntarget = "/"\nschedule = {weekdays}')
+    said("define", "them.toml")
+    fires_at = json.loads(said("definitions", "--json").splitlines()[0])["fires_at"]
+    head, daily, paused = said("definitions").splitlines()
+    when, after = head.index("WHEN"), head.index("NEXT")
+    assert daily[when:after].strip() == "every day at 03:00 Europe/Berlin"
+    assert daily[after:] == f"{fires_at[:19]}Z"
+    assert paused[when:after].strip() == "Monday to Friday at 03:00 UTC"
+    assert paused[after:] == "paused"
 
 
 def test_it_is_said_that_there_is_no_definition() -> None:
@@ -421,7 +453,7 @@ def test_a_run_that_finds_no_room_in_the_queue_is_refused() -> None:
     said("define", *DAILY)
     said("run", 1, "--config", "jobs.toml")
     told = refused("run", 1, "--config", "jobs.toml")
-    assert told == "jobstore: the queue is full: 1 jobs are waiting\n"
+    assert told.startswith("jobstore: the queue is full: 1 jobs are waiting; submit again later")
 
 
 async def test_a_slip_in_an_owner_is_told_where_there_are_accounts(store_path: Path) -> None:

@@ -19,10 +19,11 @@ import pytest
 from jobstore.cli.logs import Lines
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND, now
+from jobstore.model.job import Failure
 from tests.commands import jobstore, refused, said
 from tests.conftest import Start
 from tests.stock import Stock, stocked
-from tests.stores import stopped
+from tests.stores import fail, stopped
 
 START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z
 JSON = (("Content-Type", "application/json"),)
@@ -346,6 +347,17 @@ def test_a_table_shows_fifty_jobs_and_says_that_there_are_more(store_path: Path)
 
 
 # show
+
+
+@pytest.mark.parametrize(
+    "detail", ["interrupted by a crash at attempt 1; its POST", "attempt 1 was interrupted: killed"]
+)
+def test_show_says_once_that_a_job_was_interrupted(store_path: Path, detail: str) -> None:
+    async def interrupted(stock: Stock) -> None:
+        await fail(stock.store, await stock.running(), Failure.INTERRUPTED, detail)
+
+    stocked(store_path, interrupted)
+    assert f"Because    {detail}\n" in said("show", 1)
 
 
 @pytest.mark.usefixtures("_stock")

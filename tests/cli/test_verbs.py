@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from jobstore.model.account import Role
 from jobstore.model.clock import SECOND, now
@@ -30,6 +31,10 @@ from tests.stores import check_sound, fail, states
 Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 START = 1_700_000_000 * SECOND
+WHEN_FULL = (
+    "submit again later, or raise [executor] queue_limit;"
+    " `jobstore targets` shows what jobs wait for"
+)
 ON_BOTH = pytest.mark.parametrize("store_path", ENGINES, indirect=True)
 
 
@@ -185,6 +190,10 @@ def test_what_finds_no_room_in_the_queue_is_left_to_a_server(
     assert "3 jobs are left, which the next server will do" in result.stderr
 
 
+def test_the_path_of_a_job_is_called_so() -> None:
+    assert "submit [OPTIONS] METHOD PATH\n" in said("submit", "--help")
+
+
 def test_a_job_is_submitted_as_it_is_written(
     store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +250,33 @@ async def test_a_running_server_does_what_a_command_asks_for(
 
 async def _ended(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
     return await asyncio.to_thread(process.communicate)
+
+
+@ON_BOTH
+async def test_a_full_queue_refuses_a_command_as_it_refuses_a_client(
+    store_path: Path, server_process: Start, tmp_path: Path, http: ClientSession
+) -> None:
+    config = tmp_path / "jobs.toml"
+    config.write_text("[executor]\nqueue_limit = 2\nconcurrency = 1\n")
+    app = ("--app", "tests.gates:create_app", "--config", config)
+    url = (await server_process(*app)).url
+    here = ("--store", store_path, "--config", config)
+
+    def submit(*where: object) -> tuple[int, str]:
+        result = jobstore("submit", "GET", "/wait/x", *where)
+        return result.exit_code, result.stderr
+
+    async def ask() -> tuple[int, str]:
+        async with http.get(f"{url}/wait/x", headers={"Prefer": "respond-async"}) as answer:
+            return answer.status, await answer.text()
+
+    assert [(await ask())[0] for _ in range(3)] == [202] * 3, "one runs, and two wait"
+    status, problem = await ask()
+    detail = json.loads(problem)["detail"]
+    assert (status, detail) == (503, "the queue is full: 2 jobs are waiting")
+    told = await asyncio.to_thread(submit, *here)
+    assert told == (1, f"jobstore: {detail}; {WHEN_FULL}\n")
+    assert await asyncio.to_thread(submit, "--url", url) == (1, f"jobstore: {detail}\n")
 
 
 # --- at a server somewhere else -----------------------------------------------------------------

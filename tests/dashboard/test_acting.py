@@ -141,7 +141,9 @@ async def test_a_retry_is_a_new_job_and_says_what_it_lacks(client: Client) -> No
     assert "may then happen twice" in asked
     assert await led(client, f"{plain}/retry") == f"../{plain + 1}?done=retried"
     assert (await ended(client, plain + 1))["status"] == 200
-    assert "This is the new job." in await look(client, f"{plain + 1}?done=retried")
+    shown = await look(client, f"{plain + 1}?done=retried")
+    assert "This is the new job." in shown
+    assert f"as a retry of job {plain}, from the dashboard." in shown
     secret = await client.done("/greet/world", headers={"Cookie": "a=b"})
     asked = await look(client, f"{secret}/retry")
     assert "without Cookie, which was secret" in asked

@@ -59,7 +59,7 @@ async def test_it_tells_what_happened_in_sentences(client: Client) -> None:
     done = await client.done("/greet/you", headers={"Authorization": basic("shop")})
     assert re.fullmatch(
         r"The target / answered 200 OK, after [\d.]+ m?s\. shop submitted it \d s ago through "
-        r"ArangoDB's API\. The result, a 200, has been held for \d s: nobody has fetched it\.",
+        r"ArangoDB's API\. Its response \(200\) is held: it has waited \d s for its reader\.",
         story(await client("GET", f"{UI}{done}")),
     )
     await client.fetched(done)
@@ -75,6 +75,7 @@ async def test_the_latest_error_comes_first(client: Client) -> None:
         r"third attempt\. Attempts 1 to 2: answered 503 Service Unavailable\. ",
         story(tried),
     )
+    assert "attempt, went wrong attempt, succeeded" in words(tried)  # and not that it failed
     assert re.search(r"waiting .*attempt 1 503 after .*backoff .*attempt 3 503 after", words(tried))
 
 
@@ -262,6 +263,13 @@ async def test_a_retry_and_what_it_was_made_from_lead_to_one_another(client: Cli
     assert kin(pages[2]) == {"Retry of": f"job {second} error 404"}
     assert f'<a href="./{first}">job {first}</a>' in pages[1].body.decode()
     assert f"retry of job {second}, by operation 1" in words(pages[2])
+    assert re.search(
+        rf"It was submitted \d s ago as a retry of job {second}, by operation 1\.", story(pages[2])
+    )
+    assert re.search(rf"It was submitted \d s ago as a retry of job {first}\. ", story(pages[1]))
+    for page in pages[1:]:
+        entries = re.findall(r'aria-hidden="true"></i><span>([^<]*)', page.body.decode())
+        assert entries[:3] == ["submitted", "retry of", "started"]
 
 
 async def test_a_chain_is_followed_in_both_directions_before_and_after_its_release(

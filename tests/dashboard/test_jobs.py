@@ -128,6 +128,19 @@ async def test_a_line_is_another_way_to_write_the_url(client: Client) -> None:
     assert more.headers["Location"] == "?owner=shop&status=2xx"
 
 
+async def test_a_path_without_its_slash_is_offered_with_it(client: Client) -> None:
+    await client.done("/greet/you")
+    for line, shown in {"greet": "/greet", "greet status:2xx": "/greet status:2xx"}.items():
+        answer = await client("GET", UI, params={"q": line})
+        assert answer.status == 400
+        (told,) = re.findall(r'id="q-error" role="alert">(.*?)</p>', answer.body.decode())
+        assert f"Did you mean {shown} ?" in words_of(told), told
+        (link,) = re.findall(r'<a href="([^"]*)"', told)
+        assert ids(await client("GET", UI + unescape(link))) == [1]
+    for line in ("owner:a owner:b", "colour:red", ":1"):
+        assert b"Did you mean" not in (await client("GET", UI, params={"q": line})).body
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
@@ -188,9 +201,7 @@ async def test_its_tab_says_how_many_went_wrong_and_is_red_if_any_did(
 ) -> None:
     async def tab(query: str = "") -> str:
         page = await client("GET", f"{UI}{query}", headers={"Accept": "text/html"})
-        (found,) = re.findall(
-            r'<a href="[^"]*error=yes"[^>]*>went wrong.*?</a>', page.body.decode()
-        )
+        (found,) = re.findall(r'<a href="[^"]*error=yes[^>]*>went wrong.*?</a>', page.body.decode())
         return str(found)
 
     assert "<b" not in await tab()  # nothing has ended
@@ -205,6 +216,42 @@ async def test_its_tab_says_how_many_went_wrong_and_is_red_if_any_did(
         assert 'class="bad"' in await tab(query)
     assert words_of(await tab("?since=1h")) == "went wrong 2"  # as the list that it leads to
     assert words_of(await tab("?owner=shop")) == "went wrong"
+
+
+async def test_the_tab_of_what_went_wrong_leads_to_the_jobs_that_it_counts(
+    server: Server, client: Client
+) -> None:
+    async def tab(query: str = "") -> tuple[str, str]:
+        page = await client("GET", f"{UI}{query}", headers={"Accept": "text/html"})
+        wrong = ((name, link) for name, link in tabs(page).items() if name.startswith("went wrong"))
+        return next(wrong)
+
+    assert await tab() == ("went wrong", "?error=yes")  # nothing is counted
+    wrong = await client.done("/status/500")
+    await client.done("/greet/you")
+    await server.store.upkeep.count()
+    name, link = await tab()
+    assert (name, link) == ("went wrong 1 in 24 h", "?error=yes&since=24h")
+    assert ids(await client("GET", UI + link)) == [wrong]
+    assert await tab(link) == ("went wrong 1", link)
+    assert (await tab("?since=1h"))[1] == "?since=1h&error=yes"
+
+
+async def test_cancel_is_not_offered_for_a_list_of_jobs_that_have_all_ended(client: Client) -> None:
+    for path in ("/greet/you", "/status/500", "/nobody/there"):
+        await client.done(path)
+    for query, offered in {
+        "": True,
+        "?error=no": True,
+        "?state=running,done": True,
+        "?error=yes": False,
+        "?status=5xx": False,
+        "?state=done,failed": False,
+        "?result=held": False,
+    }.items():
+        page = await client("GET", UI + query)
+        assert (b"Cancel all" in page.body) == offered, query
+        assert (b'value="cancel"' in page.body) == offered, query
 
 
 async def test_each_sees_what_is_theirs(server: Server) -> None:

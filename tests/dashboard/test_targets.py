@@ -118,8 +118,17 @@ async def test_the_list_of_jobs_says_which_targets_start_none_and_why(
         await asyncio.sleep(0)
     assert re.match(
         r"/nobody cannot be reached from this server, so its jobs wait: since 20.* UTC: no "
-        r"connection to 127\.0\.0\.1:9: .*\. Targets /wait is paused",
+        r"connection to 127\.0\.0\.1:9: .*\. Jobs that wait fail from 20.* UTC on, if it is not "
+        r"back\. Targets /wait is paused",
         banner(await alice.get()),
+    )
+    assert re.search(
+        r"held since .*: no connection to 127\.0\.0\.1:9: .*; jobs that wait fail from 20.* UTC on",
+        said(await alice.get("targets")),
+    )
+    assert re.search(
+        r"If it is not back, the job fails at [-:0-9 ]+ UTC at the earliest\.",
+        said(await alice.get("1")),
     )
     ute = await visitor(server, http, "ute", Role.USER)
     assert banner(await ute.get()) == ""  # who is not shown that page

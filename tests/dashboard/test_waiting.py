@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 
 from jobstore.dashboard.waiting import why_it_waits
+from jobstore.dashboard.words import soon
 from jobstore.model.clock import SECOND
 from jobstore.model.target_state import Hold, TargetSeen, TargetState, WaitReason
 from tests.dashboard.test_drawing import QUEUED
@@ -18,6 +19,16 @@ PAUSED: Final = TargetState(
     name="/", paused_at=NOW - 180 * SECOND, paused_by="alice", reason="db migration."
 )
 REFUSED: Final = Hold(since=NOW - 26 * SECOND, why="no route to 10.0.0.7:80")
+LIMITED: Final = replace(REFUSED, until=NOW + 60 * SECOND, limit=86 * SECOND)
+UNREACHABLE: Final = (
+    "It waits because its target / has been unreachable for 26 s: no route to 10.0.0.7:80."
+)
+
+
+def fails(seconds: int) -> str:
+    """Say when a job fails that waits for so long from now."""
+    at = soon(NOW + seconds * SECOND, NOW)
+    return f"If it is not back, the job fails at {at} at the earliest."
 
 
 @pytest.mark.parametrize(
@@ -46,7 +57,19 @@ REFUSED: Final = Hold(since=NOW - 26 * SECOND, why="no route to 10.0.0.7:80")
             WaitReason.HELD,
             {},
             replace(SEEN, hold=REFUSED),
-            "It waits because its target / has been unreachable for 26 s: no route to 10.0.0.7:80.",
+            UNREACHABLE,
+        ),
+        (
+            WaitReason.HELD,
+            {},
+            replace(SEEN, hold=LIMITED),
+            f"{UNREACHABLE} {fails(60)}",
+        ),
+        (
+            WaitReason.HELD,
+            {"submitted_at": NOW - 5 * SECOND},  # it came when the hold had begun
+            replace(SEEN, hold=LIMITED),
+            f"{UNREACHABLE} {fails(81)}",
         ),
         (WaitReason.TIME, {"not_before": NOW + 30 * SECOND}, None, "It will run in 30 s."),
         (

@@ -18,6 +18,7 @@ from jobstore.model.clock import SECOND, now
 from pages import man
 from tests.conftest import Start
 from tests.docs.pasting import (
+    BIN,
     NOT_PASTED,
     README,
     ROOT,
@@ -120,13 +121,10 @@ async def test_an_application_with_jobs_of_its_own_runs_as_it_is_shown(
 ) -> None:
     await written(shell, name, "in process: ")
     await written(shell, name, "embedded: ")
-    (block,) = blocks_of(page(name), "embedded: run")
-    _, call = block.code.splitlines()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
     with serving("app.py", folder=shell.folder, environment=environment) as application:
         shell.url = application.url
-        await shell.paste(call)
-        assert await shell.fetch() == '{"pages": 3}'
+        await asked(shell, name)
 
 
 @pytest.mark.parametrize("name", [README, INSIDE_AN_APPLICATION])
@@ -134,15 +132,21 @@ async def test_the_application_in_process_runs_as_it_is_shown(
     shell: Shell, real_server: Start, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     await written(shell, name, "in process: ")
-    (block,) = blocks_of(page(name), "in process: run")
-    serve, call = block.code.splitlines()
+    (application,) = re.findall(r"jobstore serve --app (\w+:\w+)", page(name))
     monkeypatch.chdir(shell.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    shell.url = (await real_server(*shlex.split(serve.removesuffix("&"))[2:])).url
-    await shell.paste(call)
-    assert await shell.fetch() == '{"pages": 3}'
+    shell.url = (await real_server("--app", application)).url
+    await asked(shell, name)
     if name == INSIDE_AN_APPLICATION:
         assert re.search(r"PAGES\s+3", await shell.paste("jobstore show 1"))
+
+
+async def asked(shell: Shell, name: str) -> None:
+    """Submit a job and fetch its result, as a page shows it."""
+    (block,) = blocks_of(page(name), "ask")
+    printed = await shell.paste(block.code)
+    assert block.output is not None
+    assert as_shown(block.output, printed), printed
 
 
 async def written(shell: Shell, name: str, mark: str) -> None:
@@ -179,13 +183,22 @@ async def test_the_sidecar_runs_as_it_is_shown(
     shell: Shell, server_process: Start, name: str
 ) -> None:
     (block,) = blocks_of(page(name), "sidecar")
-    service, serve, call = block.code.splitlines()
+    report, service, serve = block.code.splitlines()
+    await shell.paste(report)
     service = service.removesuffix("&").replace("9000", "0")
     with serving("-u", *shlex.split(service)[1:], folder=shell.folder) as other:
-        arguments = shlex.split(serve.removesuffix("&").replace("9000", str(other.port)))[2:]
+        arguments = shlex.split(serve.replace("9000", str(other.port)))[2:]
         shell.url = (await server_process(*arguments)).url
-        assert "202 Accepted" in await shell.paste(call.replace("curl ", "curl -i "))
-        assert "Directory listing" in await shell.fetch()
+        await asked(shell, name)
+
+
+async def test_the_command_is_found_from_a_new_folder_as_shown(shell: Shell) -> None:
+    (block,) = blocks_of(page(README), "three ways: folder")
+    printed = await shell.paste(f"export TMPDIR=$PWD\n{block.code}command -v jobstore\npwd")
+    command, folder = map(Path, printed.splitlines())
+    assert command.samefile(BIN / "jobstore")
+    assert folder.parent.samefile(shell.folder)
+    assert [*folder.iterdir()] == []
 
 
 async def test_a_service_reports_as_it_is_shown(shell: Shell, server_process: Start) -> None:

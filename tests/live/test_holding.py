@@ -14,6 +14,7 @@ from aiohttp import ClientSession, web
 from jobstore.live import Store
 from jobstore.live.executor import Executor
 from jobstore.live.holding import FIRST_PAUSE, LONGEST_PAUSE
+from jobstore.model.clock import SECOND
 from jobstore.model.errors import TargetBroken, TargetUnreachable
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Failure, Replay
@@ -316,6 +317,35 @@ async def test_a_drain_does_not_wait_for_what_is_held(store_path: Path) -> None:
         this.store.refuse()
         await this.store.idle()
     assert states(store_path)[job_id] == ("queued", "none")
+
+
+@pytest.mark.file
+async def test_whoever_looks_sees_until_when_jobs_wait_and_a_pause_moves_that(
+    store_path: Path,
+) -> None:
+    async with scene(store_path) as this:
+        began = this.clock()
+        await held(this, await this.store.submit(submission()))
+        assert await until(this) == began + 15 * MINUTE * SECOND
+        await this.pauses.end()
+        await this.pauses.begun()
+        assert await until(this) == began + 15 * MINUTE * SECOND
+        await this.store.targets.change("/", TargetChange(paused=True), "alice")
+        await this.pauses.end()
+        await this.pauses.begun()
+        assert await until(this) == this.clock() + 15 * MINUTE * SECOND
+    async with scene(store_path.with_name("ever.db"), hold=None) as this:
+        await held(this, await this.store.submit(submission()))
+        assert await until(this) is None
+
+
+async def until(this: Scene) -> int | None:
+    """Tell until when jobs wait, as whoever looks is told."""
+    (seen,) = await this.store.targets.seen()
+    (closed,) = this.store.targets.told_closed()
+    assert seen.hold is not None
+    assert closed.paused_by or closed.until == seen.hold.until
+    return seen.hold.until
 
 
 async def test_whoever_looks_sees_a_hold_until_it_ends(store_path: Path) -> None:

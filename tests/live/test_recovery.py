@@ -1,6 +1,8 @@
 import asyncio
 import json
+import logging
 import os
+import re
 import signal
 from contextlib import suppress
 from itertools import product
@@ -93,6 +95,7 @@ KILLED: Final = {
     "file": "was killed or lost power",
     "postgresql": "was silent and declared dead at 2027-01-15T08:00:00.000Z",
 }
+CAUSE: Final = {"file": "a crash", "postgresql": "the loss of its server"}
 
 
 async def claimed(path: Path, *submissions: Submission) -> Path:
@@ -139,7 +142,7 @@ async def test_what_may_not_run_again_has_failed_and_the_failure_can_be_fetched(
     assert delivery
     assert (delivery.job.state, delivery.job.status) == (State.FAILED, 503)
     assert delivery.job.failure is Failure.INTERRUPTED
-    assert "it must not be sent again" in str(delivery.job.detail)
+    assert "so jobstore does not send it again" in str(delivery.job.detail)
 
 
 async def test_the_rule_of_the_target_decides_what_may_run_again(store_path: Path) -> None:
@@ -155,9 +158,33 @@ async def test_a_killed_server_is_named_as_killed(store_path: Path) -> None:
         await recover(store)
         detail = (await store.results.peek(1)).detail
     assert detail == (
-        f"attempt 1 was interrupted: the server with process id {os.getpid()}, "
-        f"started 2027-01-15T08:00:00.000Z, {KILLED[engine(cut)]}; it must not be sent again"
+        f"interrupted by {CAUSE[engine(cut)]} at attempt 1; its POST may have taken effect, so "
+        "jobstore does not send it again: check your service, then retry the job "
+        f"(the server with process id {os.getpid()}, started 2027-01-15T08:00:00.000Z, "
+        f"{KILLED[engine(cut)]})"
     )
+
+
+async def test_the_method_that_may_have_taken_effect_is_named_and_comes_before_the_server(
+    store_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    methods = ("POST", "GET", "PATCH", "POST")
+    cut = await claimed(store_path, *map(submission, methods))
+    caplog.set_level(logging.INFO, "jobstore.live.recovering")
+    async with opened(cut) as store:
+        await recover(store)
+        found = [str((await store.results.peek(number)).detail) for number in (1, 3, 4)]
+    for method, detail in zip(("POST", "PATCH", "POST"), found, strict=True):
+        told = detail.partition(" (")[0]
+        assert f"its {method} may have taken effect" in told
+        assert len(told) <= 160, "it is cut off in lists"
+    logged = [each.message for each in caplog.records if each.name.endswith(".recovering")]
+    said = sorted(re.sub(r" by .*", "", each) for each in logged)
+    assert said == [
+        "1 job ends as interrupted: interrupted",
+        "1 job runs again: interrupted",
+        "2 jobs end as interrupted: interrupted",
+    ]
 
 
 async def test_a_server_that_was_shut_down_is_not_called_killed(store_path: Path) -> None:
@@ -198,8 +225,7 @@ async def test_a_job_that_was_interrupted_too_often_is_set_aside(store_path: Pat
                 assert (await next_claim(orders_of(store, {"/": 1}))).attempt == attempt + 1
     assert states(store_path) == {1: ("failed", "held")}
     (detail,) = rows(store_path, "SELECT detail FROM job")[0]
-    assert detail.startswith("attempt 3 was interrupted")
-    assert detail.endswith("no attempts are left")
+    assert detail.startswith("interrupted by a shutdown at attempt 3; no attempts are left (")
     assert timeline(store_path, 1).count("recovered") == 2
 
 
@@ -214,7 +240,7 @@ async def test_a_job_that_was_asked_to_stop_before_the_crash_is_cancelled(store_
         delivery, _ = await taken(store, 1)
     assert delivery
     assert (delivery.job.state, delivery.job.status) == (State.CANCELLED, 410)
-    assert str(delivery.job.detail).startswith("cancelled; attempt 1 was interrupted")
+    assert str(delivery.job.detail).startswith("cancelled; interrupted by ")
 
 
 @pytest.mark.parametrize(("method", "ends"), [("GET", "queued"), ("POST", "failed")])

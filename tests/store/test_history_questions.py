@@ -135,7 +135,7 @@ def test_a_range_says_when_jobs_were_submitted_in_any_zone(store_path: Path) -> 
         (["--zone", "Europe"], "there is no time zone 'Europe'"),
         (["--running-at", "soon"], "'soon' is neither a time such as"),
         (["--longest", "--activity"], "--longest, --stats and --activity cannot be used together"),
-        (["--stats=owner"], "'owner' is not one of 'path', 'definition'."),
+        (["--stats=owner"], "'owner' is not one of 'path', 'route', 'definition'."),
         (["--csv", "--parquet", "x"], "--json, --csv and --parquet cannot be used together"),
     ],
 )
@@ -309,6 +309,21 @@ def test_figures_by_path_leave_its_query_out(store_path: Path) -> None:
     assert heads.split() == ["COUNT", "ERRORS", "P50", "P95", "MAX", "PATH"]
     assert lines[0].split() == ["100", "10", "50s", "1m35s", "1m40s", "/report"]
     assert lines[2].split() == ["1", "0", "/waits"]
+
+
+def test_figures_by_route_put_paths_together_that_differ_in_an_id(store_path: Path) -> None:
+    async def thumbs(stock: Stock) -> None:
+        for n in range(3):
+            await stock.done(f"/thumbs/{n}?size={n}", status=200 if n else 500)
+        await stock.done("/thumbs", status=200)
+
+    stocked(store_path, thumbs, START)
+    found = told("history", "--stats=route", "--json")
+    assert [(each["route"], each["count"], each["errors"]) for each in found] == [
+        ("/thumbs/{}", 3, 1),
+        ("/thumbs", 1, 0),
+    ]
+    assert said("history", "--stats=route").splitlines()[0].split()[-1] == "ROUTE"
 
 
 def test_figures_by_definition_name_it(store_path: Path) -> None:
