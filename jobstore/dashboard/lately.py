@@ -67,7 +67,7 @@ async def lately(visit: Visit, filters: Mapping[str, str], now: int) -> Lately |
         return None
     return Lately(
         since=asked.since,
-        until=asked.until,
+        until=min(asked.until, now),
         total=total,
         drawing=await _drawn(visit, asked, found) if filters.keys() == times.keys() else None,
         complete=found.complete,
