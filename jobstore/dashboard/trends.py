@@ -12,6 +12,7 @@ from jobstore.model.clock import SECOND
 from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.store.budget import Budget
 from jobstore.store.overview import overview
+from jobstore.store.period_rows import NAMES
 from jobstore.web import overviews
 
 # How long to look at jobs that were not counted yet, in seconds.
@@ -57,7 +58,8 @@ async def trends(store: Store, names: Collection[str], now: int) -> Mapping[str,
         now: in microseconds since 1970.
     """
     asked = replace(overviews.statistics({"by": Dimension.TARGET}, None, now), durations=True)
-    found = await overview(store.history, asked, len(names), Budget(_SECONDS))
+    # All have spans: those with the most jobs may be targets that are not there any more.
+    found = await overview(store.history, asked, NAMES, Budget(_SECONDS))
     starts = range(start_of(asked.seconds, asked.since), asked.until, asked.seconds * SECOND)
     return {
         name: Trend(
