@@ -167,7 +167,8 @@ def spans(asked: OverviewQuery, found: Overview, up: str) -> Sequence[TimeSpan]:
     """
     length, works = asked.seconds * SECOND, found.spans.get("", {})
     return [
-        _span(at, at + length, works.get(at) or Work(), up)
+        # The first one may have begun before the time range: its link lists what was counted.
+        _span(max(at, asked.since), at + length, works.get(at) or Work(), up)
         for at in range(start_of(asked.seconds, asked.since), asked.until, length)
     ]
 

@@ -11,13 +11,17 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.dashboard import words
-from jobstore.dashboard.activity import RANGES
+from jobstore.dashboard.activity import RANGES, spans
 from jobstore.model import clock
 from jobstore.model.account import Role
+from jobstore.model.clock import SECOND
+from jobstore.model.periods import HOUR, QUARTER, Dimension, start_of
 from jobstore.server import Server
+from jobstore.store.overview import Overview, OverviewQuery
 from tests.accounts import People, basic
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve, running
+from tests.stores import START
 
 
 @pytest.fixture
@@ -81,6 +85,14 @@ async def test_the_time_does_not_end_in_the_future(server: Server, client: Clien
         answer = await client("GET", f"/_jobs/ui/{path}", headers={"Accept": "text/html"})
         ((since, until),) = re.findall(heading, answer.body.decode())
         assert since < until <= words.machine(clock.now())
+
+
+def test_the_first_bar_leads_to_what_it_counts_though_its_hour_began_before() -> None:
+    began = start_of(HOUR, START)
+    since, until = began + QUARTER * SECOND, began + 2 * HOUR * SECOND
+    shown = spans(OverviewQuery(Dimension.ALL, since, until, HOUR), Overview(), "./")
+    assert [span.since for span in shown] == [since, began + HOUR * SECOND]
+    assert f"since={words.moment(since):%Y-%m-%dT%H:%MZ}&" in shown[0].jobs
 
 
 async def test_links_lead_to_the_jobs(server: Server, client: Client) -> None:
