@@ -39,24 +39,29 @@ class Dimension(StrEnum):
 
 
 class Durations:
-    """A histogram of durations; what is read is parsed only once it is asked for."""
+    """A histogram of durations; what is read is parsed only once it is asked for.
 
-    __slots__ = ("_counts", "_unread")
+    Attributes:
+        parsed: the number of durations, by bucket, without those that are unread.
+        unread: written counts.
+    """
+
+    __slots__ = ("parsed", "unread")
 
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
-        self._unread: list[str] = []
+        self.parsed: Counter[int] = Counter()
+        self.unread: list[str] = []
 
     @property
     def counts(self) -> Counter[int]:
         """The number of durations, by bucket."""
-        if self._unread:
-            numbers = loads(f"[{','.join(self._unread)}]")
-            self._unread.clear()
-            counts = self._counts
+        if self.unread:
+            numbers = loads(f"[{','.join(self.unread)}]")
+            self.unread.clear()
+            counts = self.parsed
             for number, count in zip(numbers[::2], numbers[1::2], strict=True):
                 counts[number] += count
-        return self._counts
+        return self.parsed
 
     def add(self, took: int) -> None:
         """Add a duration, in microseconds."""
@@ -64,9 +69,9 @@ class Durations:
 
     def merge(self, other: "Durations") -> None:
         """Add the counts of another one."""
-        self._unread += other._unread  # noqa: SLF001 - of the same class
-        counts = self._counts  # the method of a counter takes ten times as long
-        for number, count in other._counts.items():  # noqa: SLF001 - likewise
+        self.unread += other.unread
+        counts = self.parsed  # the method of a counter takes ten times as long
+        for number, count in other.parsed.items():
             counts[number] += count
 
     def at_most(self, percent: int) -> int | None:
@@ -90,7 +95,7 @@ class Durations:
     def read(self, written: str) -> None:
         """Add written counts, also several that are joined by commas."""
         if written:
-            self._unread.append(written)
+            self.unread.append(written)
 
 
 @dataclass(slots=True)
