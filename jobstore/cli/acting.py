@@ -42,7 +42,7 @@ _WORDS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class WantedAction:
     """The jobs that are meant, and what to do with them.
 
     Args:
@@ -78,7 +78,7 @@ class Actor(Protocol):
         """Return its progress, as in the API; do the work if no server does."""
 
 
-async def act(actor: Actor, wanted: Wanted, *, yes: bool, as_json: bool) -> None:
+async def act(actor: Actor, wanted: WantedAction, *, yes: bool, as_json: bool) -> None:
     """Act on jobs, once somebody has confirmed that.
 
     Raises:
@@ -109,7 +109,7 @@ async def act(actor: Actor, wanted: Wanted, *, yes: bool, as_json: bool) -> None
     _tell_result(said, wanted, as_json=as_json)
 
 
-async def _doubt(actor: Actor, wanted: Wanted) -> str | None:
+async def _doubt(actor: Actor, wanted: WantedAction) -> str | None:
     """Say what has to be confirmed for a single job; None if nothing has."""
     if wanted.action is not BulkAction.RETRY:
         return None
@@ -122,7 +122,7 @@ async def _doubt(actor: Actor, wanted: Wanted) -> str | None:
     )
 
 
-def _question(wanted: Wanted, count: int, forgotten: int) -> str:
+def _question(wanted: WantedAction, count: int, forgotten: int) -> str:
     question = _WORDS[wanted.action].question.format(jobs_of(count))
     if forgotten and not wanted.without_secrets:
         question += f" {forgotten:,} of them had secret headers and will be skipped."
@@ -143,7 +143,7 @@ def _ask(question: str | None) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def _tell_result(said: dict[str, Any], wanted: Wanted, *, as_json: bool) -> None:
+def _tell_result(said: dict[str, Any], wanted: WantedAction, *, as_json: bool) -> None:
     """Report what was done.
 
     Raises:

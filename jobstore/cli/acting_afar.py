@@ -3,13 +3,13 @@
 from typing import Any
 
 from jobstore.cli import filters
-from jobstore.cli.acting import Wanted, act
+from jobstore.cli.acting import WantedAction, act
 from jobstore.cli.remote import Remote
 from jobstore.cli.remote_jobs import RemoteJobs
 from jobstore.model.job import Job
 
 
-async def act_afar(remote: Remote, wanted: Wanted, *, yes: bool, as_json: bool) -> None:
+async def act_afar(remote: Remote, wanted: WantedAction, *, yes: bool, as_json: bool) -> None:
     """Act on jobs of a server."""
     await act(_ServerActor(remote, wanted), wanted, yes=yes, as_json=as_json)
 
@@ -17,7 +17,7 @@ async def act_afar(remote: Remote, wanted: Wanted, *, yes: bool, as_json: bool) 
 class _ServerActor:
     """Act through the API of a server; see `jobstore.cli.acting.Actor`."""
 
-    def __init__(self, remote: Remote, wanted: Wanted) -> None:
+    def __init__(self, remote: Remote, wanted: WantedAction) -> None:
         self._remote = remote
         which: dict[str, Any] = (
             {"ids": [*wanted.ids]}

@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from jobstore.cli import filters
-from jobstore.cli.acting import Wanted, act, jobs_of
+from jobstore.cli.acting import WantedAction, act, jobs_of
 from jobstore.cli.beside import operator
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint, write_json
@@ -25,7 +25,7 @@ from jobstore.targets.router import longest
 _NODES: Final = 100
 
 
-async def act_here(config: Config, wanted: Wanted, *, yes: bool, as_json: bool) -> None:
+async def act_here(config: Config, wanted: WantedAction, *, yes: bool, as_json: bool) -> None:
     """Act on jobs of the configured store."""
     place = place_of(config)
     async with place.store(store_limits(config)) as store:
@@ -47,7 +47,7 @@ async def _restore_one(store: Store, job_id: int, *, as_json: bool) -> None:
 class _StoreActor:
     """Act on a store, beside its server or without one; see `jobstore.cli.acting.Actor`."""
 
-    def __init__(self, config: Config, place: Place, store: Store, wanted: Wanted) -> None:
+    def __init__(self, config: Config, place: Place, store: Store, wanted: WantedAction) -> None:
         self._config = config
         self._place = place
         self._store = store
@@ -113,5 +113,5 @@ def _left(operation: BulkOperation) -> int:
     return operation.total - operation.done - operation.skipped
 
 
-def _as_json(wanted: Wanted) -> str:
+def _as_json(wanted: WantedAction) -> str:
     return json.dumps({"all": True} if wanted.everything else filters.as_written(wanted.asked))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Union
 import click
 
 from jobstore.cli import filters
-from jobstore.cli.acting import Wanted
+from jobstore.cli.acting import WantedAction
 from jobstore.cli.options import json_option, reaching
 from jobstore.config import Config
 from jobstore.model.bulk import BulkAction
@@ -40,7 +40,7 @@ def _verb(name: BulkAction, text: str) -> Callable[..., None]:
         for job_id in ids:
             if not 0 < job_id <= LARGEST_ID:
                 raise JobNotFound(job_id)
-        wanted = Wanted(
+        wanted = WantedAction(
             action=name,
             ids=ids,
             asked=asked,
@@ -96,7 +96,7 @@ restore_command = _verb(
 )
 
 
-async def _run(where: Where, wanted: Wanted, *, yes: bool, as_json: bool) -> None:
+async def _run(where: Where, wanted: WantedAction, *, yes: bool, as_json: bool) -> None:
     """Act where the jobs are; each of the two ways needs packages that the other does not."""
     if isinstance(where, Config):
         from jobstore.cli.acting_here import act_here  # noqa: PLC0415 - a fast start

@@ -25,7 +25,7 @@ from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
-from jobstore.model.target_state import TargetSeen
+from jobstore.model.target_state import TargetSeen, WaitReason
 from jobstore.store import questions
 from jobstore.store.kin import kin
 from jobstore.web import ranges
@@ -146,22 +146,22 @@ def _look(request: web.Request) -> Look:
 async def _known(visit: Visit) -> KnownJob:
     history = visit.store.history
     record = await history.record(id_in_path(visit), visit.scope)
-    job = record.job
+    job, waits = record.job, visit.store.targets.waits_for(record.job)
     askers = await questions.askers(history, [job])
     return KnownJob(
         job=job,
         attempts=record.attempts,
         timeline=record.timeline,
-        waits=visit.store.targets.waits_for(job),
-        target=await _target(visit, job),
+        waits=waits,
+        target=await _target(visit, job, waits),
         asker=askers.get(job.id),
         now=clock.now(),
     )
 
 
-async def _target(visit: Visit, job: Job) -> TargetSeen | None:
+async def _target(visit: Visit, job: Job, waits: WaitReason | None) -> TargetSeen | None:
     """Return the state of the target that a job waits for, to those who may see targets."""
-    if visit.store.targets.waits_for(job) not in OF_TARGET or visit.scope is not None:
+    if waits not in OF_TARGET or visit.scope is not None:
         return None
     return await visit.store.targets.one(job.target)
 

@@ -148,7 +148,7 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRecord:
+class RecordedJob:
     """A job with all that happened to it, as it was at one moment.
 
     Args:
@@ -175,7 +175,7 @@ class History(Windows):
         """
         return _if_in_scope(job_id, await self._job(job_id), scope)
 
-    async def record(self, job_id: int, scope: int | None = None) -> JobRecord:
+    async def record(self, job_id: int, scope: int | None = None) -> RecordedJob:
         """Return a job, its attempts and its timeline, none of them newer than the others.
 
         Args:
@@ -189,7 +189,7 @@ class History(Windows):
         statements = (jobs.GET_JOB, ATTEMPTS, TIMELINE)
         found, attempts, timeline = await self.together(statements, job_id=job_id)
         job = _if_in_scope(job_id, next(iter(found), None), scope)
-        return JobRecord(job, _attempts(job, attempts), _in_order(timeline))
+        return RecordedJob(job, _attempts(job, attempts), _in_order(timeline))
 
     async def visible(self, job_id: int, scope: int | None = None) -> Job:
         """Return a job whose result was not deleted.

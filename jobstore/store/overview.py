@@ -158,24 +158,24 @@ async def _seen(
 ) -> Mapping[Dimension, Overview]:
     """Return what came of jobs, those up to an id as they were counted."""
     by_kind = {kind: replace(asked, kind=kind) for kind in most}
-    seen = {kind: await _counted(history, each) for kind, each in by_kind.items()}
+    built = await periods.built(history.searcher) if asked.scope is None else {}
+    seen = {kind: await _counted(history, each, built) for kind, each in by_kind.items()}
     recent, complete = await _recent(history, asked, [*most], last, budget)
     for key, work in recent.items():
         seen[Dimension(key.kind)].works[key.name].merge(work)
     for kind, each in by_kind.items():
         seen[kind].complete = complete
-        await _add_spans(history, each, seen[kind], seen[kind].most(most[kind]))
+        await _add_spans(history, each, seen[kind], seen[kind].most(most[kind]), built)
     for key, work in recent.items():
         spans = seen[Dimension(key.kind)].spans[key.name]
         spans[start_of(asked.seconds, key.start)].merge(work)
     return seen
 
 
-async def _counted(history: History, asked: OverviewQuery) -> Overview:
+async def _counted(history: History, asked: OverviewQuery, built: Mapping[int, int]) -> Overview:
     seen = Overview()
     if asked.scope is not None:  # nothing is counted by accounts
         return seen
-    built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built):
         async for some in slices(await _of(history, SUMS, asked, stretch), _NAMES_AT_ONCE):
             for name, *row in some:
@@ -184,12 +184,15 @@ async def _counted(history: History, asked: OverviewQuery) -> Overview:
 
 
 async def _add_spans(
-    history: History, asked: OverviewQuery, seen: Overview, names: Collection[str]
+    history: History,
+    asked: OverviewQuery,
+    seen: Overview,
+    names: Collection[str],
+    built: Mapping[int, int],
 ) -> None:
     if asked.scope is not None:
         return
     statement = LONG_SERIES if asked.durations else SERIES
-    built = await periods.built(history.searcher)
     for stretch in stretches(asked.since, asked.until, built, asked.seconds):
         rows = await _of(history, statement, asked, stretch, names=dumps([*names]))
         async for some in slices(rows, _SPANS_AT_ONCE):
