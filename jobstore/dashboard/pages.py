@@ -1,5 +1,6 @@
 """Render pages as HTML, with the headers that all pages have."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from jobstore.dashboard import notes
 from jobstore.dashboard.visit import MOUNT, VISITOR
 from jobstore.model.errors import JobstoreError
 from jobstore.web import late, refusals
+from jobstore.web.edge import Call
 
 # A page has what comes from this server, and nothing that stands in it as text is run.
 POLICY: Final = "; ".join(
@@ -32,8 +34,11 @@ HARDENED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _HEADERS: Final[Mapping[str, str]] = MappingProxyType({**HARDENED, "Cache-Control": "no-store"})
-# Jinja2, with all templates: it takes a while to load, which a server without visitors need not.
-_TEMPLATES: Final = "jobstore.dashboard.templating"
+# All pages, and Jinja2 with their templates: to load them takes a while, which a server without
+# visitors need not.
+_LATE: Final = ("jobstore.dashboard.site", "jobstore.dashboard.templating")
+
+log = logging.getLogger(__name__)
 
 
 class NoSuchPage(JobstoreError):
@@ -57,8 +62,25 @@ def here(request: web.Request) -> str:
 
 
 async def ready() -> None:
-    """Have the templates, which every page needs."""
-    await late.loaded(_TEMPLATES)
+    """Have the pages and their templates."""
+    await late.loaded(*_LATE)
+
+
+def told(call: Call) -> Call:
+    """Wrap a call so that errors are answered with a page; internal errors are only logged."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await call(request)
+        except JobstoreError as error:
+            return refused(request, error)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            log.exception("a page could not be made", extra={"action": "answer"})
+            return refused(request, refusals.Internal())
+
+    return answer
 
 
 def render(

@@ -65,6 +65,13 @@ def set_version(request: web.BaseRequest, version: HttpVersion) -> None:
     request._version = version
 
 
+def set_match(request: web.Request, match: web.UrlMappingMatchInfo) -> None:
+    """Let a request have been found by another router than its application's own."""
+    match.add_app(request.app)
+    match.freeze()
+    request._match_info = match
+
+
 def set_writer(request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
     """Replace the writer of a request's answer."""
     request._payload_writer = writer

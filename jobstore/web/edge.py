@@ -26,9 +26,9 @@ Call: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_calls(
-    app: web.Application, calls: Mapping[str, Mapping[str, Call]], refuse: Refuse
+    urls: web.UrlDispatcher, calls: Mapping[str, Mapping[str, Call]], refuse: Refuse
 ) -> None:
-    """Add calls to an application; other methods are refused.
+    """Add calls to the router of an application; other methods are refused.
 
     Args:
         calls: the handlers by path pattern, as in aiohttp, and by method; ``*`` is any method.
@@ -36,7 +36,7 @@ def add_calls(
     """
     for path, by_method in calls.items():
         # One route for all methods: to make one takes as long as to answer several calls.
-        app.router.add_resource(path).add_route("*", told(_one_of(by_method), refuse))
+        urls.add_resource(path).add_route("*", told(_one_of(by_method), refuse))
 
 
 def told(call: Call, refuse: Refuse) -> Call:

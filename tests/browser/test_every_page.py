@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from aiohttp import ClientSession
 
 from jobstore.dashboard import deeds, targets
-from jobstore.dashboard.mount import ROUTES
+from jobstore.dashboard.site import ROUTES
 from jobstore.model.account import Role
 from tests.browser.conftest import MOUNT, Open, check_looks
 from tests.browser.test_operators import log_in

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import ClientSession
 from aiohttp.web_urldispatcher import DynamicResource
 
-from jobstore.dashboard.mount import ROUTES
+from jobstore.dashboard.site import ROUTES
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
 from jobstore.model.periods import DAY, HOUR

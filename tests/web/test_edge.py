@@ -48,7 +48,7 @@ def app() -> web.Application:
         "/missing": {"GET": missing},
         "/broken": {"GET": broken},
     }
-    edge.add_calls(app, calls, refuse)
+    edge.add_calls(app.router, calls, refuse)
     return app
 
 

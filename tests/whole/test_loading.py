@@ -141,7 +141,7 @@ async def test_a_store_that_is_up_to_date_is_served_without_what_few_servers_nee
     store_path: Path, served: Telling
 ) -> None:
     prepare(store_path)
-    unneeded = {*SPECIAL, "rich", "jobstore.targets.upstream"}
+    unneeded = {*SPECIAL, "rich", "jobstore.dashboard.jobs", "jobstore.targets.upstream"}
     assert await served() & unneeded == set()
 
 
@@ -169,6 +169,16 @@ async def test_only_a_store_on_postgresql_takes_a_driver_for_it(
         await Client(http, server.url).done("/_api/version")
         await server.terminate()
     assert server.imports & SPECIAL == {"greenlet", "psycopg", "psycopg_binary"}
+
+
+async def test_the_pages_are_loaded_when_the_first_one_is_requested(
+    store_path: Path, http: ClientSession
+) -> None:
+    prepare(store_path)
+    async with telling(store_path) as server:
+        page = await Client(http, server.url)("GET", "/_jobs/ui/nowhere")
+    assert page.status == 404
+    assert {"jinja2", "jobstore.dashboard.jobs"} <= server.imports
 
 
 async def test_what_a_definition_takes_is_loaded_when_the_first_one_is_written(

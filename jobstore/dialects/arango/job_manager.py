@@ -66,7 +66,8 @@ class ArangoJobs:
         """Add the API to an application, under each of its prefixes."""
         paths = [prefix + base for base in _BASES for prefix in ("", "/_db/{database}")]
         tails = [path + r"/{tail:[\s\S]*}" for path in paths]
-        edge.add_calls(app, {path: {"*": self._answer} for path in (*paths, *tails)}, refused)
+        call = {"*": self._answer}
+        edge.add_calls(app.router, dict.fromkeys((*paths, *tails), call), refused)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any call of the API."""

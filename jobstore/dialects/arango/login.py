@@ -62,7 +62,7 @@ class ArangoLogin:
     def add_routes(self, app: web.Application) -> None:
         """Add the call to an application."""
         paths = [prefix + "/_open/auth{slash:/?}" for prefix in ("", "/_db/{database}")]
-        edge.add_calls(app, {path: {"POST": self.log_in} for path in paths}, refused)
+        edge.add_calls(app.router, {path: {"POST": self.log_in} for path in paths}, refused)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Answer with a token for the name in the body."""

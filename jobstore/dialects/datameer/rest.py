@@ -91,7 +91,7 @@ class DatameerJobs:
             "/rest/import-job" + one: {"DELETE": self.delete_definition},
             "/rest/export-job" + one: {"DELETE": self.delete_definition},
         }
-        edge.add_calls(app, {path + "{slash:/?}": calls[path] for path in calls}, refused)
+        edge.add_calls(app.router, {path + "{slash:/?}": calls[path] for path in calls}, refused)
 
     # --- what is asked --------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class KineticaJobs:
     def add_routes(self, app: web.Application) -> None:
         """Add the calls to an application."""
         calls = {path + "{slash:/?}": {"*": to.answer} for path, to in self._endpoints.items()}
-        edge.add_calls(app, calls, refused)
+        edge.add_calls(app.router, calls, refused)
 
     def at_once(self, ask: Ask) -> bool:
         """Accept a small call for a job, or for its result."""

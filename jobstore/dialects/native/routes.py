@@ -87,7 +87,7 @@ class NativeApi:
 
     def add_routes(self, app: web.Application) -> None:
         """Add the calls to an application, and 404 for everything else below their paths."""
-        add_calls(app, self._calls, refused)
+        add_calls(app.router, self._calls, refused)
 
     async def _described(self, _: web.Request) -> web.Response:
         """Return the OpenAPI description of the APIs."""
