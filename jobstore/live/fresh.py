@@ -11,8 +11,10 @@ from typing import Final
 from jobstore.store.claiming import KnownRequest
 from jobstore.store.facts import Answered, Changed, Ended, Looked, Queued, Taken
 
-# How many bytes are kept at most of either kind, each with what it costs besides its body.
-_ROOM: Final = 16 * 1024 * 1024
+# How many bytes are kept at most of either kind, each with what it costs besides its body: answers
+# of 1 KiB from the last half second or so of a server that does all it can. Measured, to take a
+# result from the file costs 19 µs more.
+_ROOM: Final = 4 * 1024 * 1024
 _EACH: Final = 1024
 
 
