@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, Union
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -155,6 +154,8 @@ def zone(value: str) -> ZoneInfo:
     try:
         return ZoneInfo(value)
     except (ValueError, OSError, ZoneInfoNotFoundError):
+        from difflib import get_close_matches  # noqa: PLC0415 - for an error only
+
         nearest = get_close_matches(value, available_timezones(), n=1)
         meant = f"; did you mean {nearest[0]}?" if nearest else ""
         expected = "expected a name of the IANA database such as UTC or Europe/Berlin"

@@ -19,7 +19,6 @@ from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
 from jobstore.dashboard.waiting import OF_TARGET
-from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
@@ -201,7 +200,7 @@ async def _part(
 
 def _without_secrets(headers: Headers, config: Config) -> Headers:
     """Hide also what became secret only after it was stored."""
-    secret = SECRET_HEADERS.union(config.privacy.redact)
+    secret = config.privacy.secret
     return tuple((name, REDACTED if name.lower() in secret else value) for name, value in headers)
 
 

@@ -20,7 +20,6 @@ from jobstore.cli.plain import write_json
 from jobstore.cli.tending import tended
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
-from jobstore.live import SECRET_HEADERS
 from jobstore.model.errors import ExportInvalid
 from jobstore.store.exporting import exported
 from jobstore.store.search import Search
@@ -62,8 +61,8 @@ def export_command(  # noqa: PLR0913 - as many as it has options
         )
     begin, end = within(span, since, until)
     place = place_of(config)
-    hidden = SECRET_HEADERS.union(config.privacy.redact)
-    jobs = asyncio.run(_export(place, hidden, file, Search(since=begin, until=end), force=force))
+    search, hidden = Search(since=begin, until=end), config.privacy.secret
+    jobs = asyncio.run(_export(place, hidden, file, search, force=force))
     if file == _PIPE:
         return
     if as_json:

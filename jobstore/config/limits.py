@@ -1,7 +1,7 @@
 """The configured limits of the store; a separate module, so that configuration loads no store."""
 
 from jobstore.config.sections import Config
-from jobstore.live import SECRET_HEADERS, Limits, OwnerLimits
+from jobstore.live import Limits, OwnerLimits
 
 
 def store_limits(config: Config) -> Limits:
@@ -12,7 +12,7 @@ def store_limits(config: Config) -> Limits:
         answer=config.capture.response_limit,
         inline=config.store.inline_limit,
         size=config.store.max_size,
-        secret=SECRET_HEADERS.union(config.privacy.redact),
+        secret=config.privacy.secret,
         owner=OwnerLimits(
             queued=config.limits.queued,
             running=config.limits.running,

@@ -6,16 +6,15 @@ message can name the key where, and as, the user wrote it.
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from jobstore.config.checking import KEYS, SECTIONS, Checker, Key, Place, Problem
 from jobstore.config.sections import Config
 from jobstore.model.errors import ConfigError
+from jobstore.model.nearest import nearest
 
 _PREFIX: Final = "JOBSTORE_"
 # What is for commands that ask a server on another machine, and no key.
@@ -130,6 +129,8 @@ def _put(tables: dict[str, Any], name: str, value: str) -> None:
 
 
 def _tables(file: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - a fast start of commands without a file
+
     try:
         return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
@@ -187,4 +188,4 @@ def _told(problem: Problem, layers: tuple[_Layer, ...]) -> str:
 def _nearest(key: Key, depth: int) -> Key:
     """Return the most similar valid key, or with a depth of 1 the most similar section."""
     valid = {".".join(names): names for names in KEYS if len(names) == depth}
-    return valid[get_close_matches(".".join(key), valid, n=1, cutoff=0.0)[0]]
+    return valid[nearest(".".join(key), valid)]

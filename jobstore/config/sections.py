@@ -11,6 +11,7 @@ from typing import Any, Final
 from jobstore.model.address import Address, TcpAddress
 from jobstore.model.job import Replay
 from jobstore.model.message import HeadLimits
+from jobstore.model.privacy import SECRET_HEADERS
 from jobstore.model.written import (
     DAY,
     DIALECTS,
@@ -248,6 +249,11 @@ class PrivacySection:
     """Additional secret headers, in lower case."""
 
     redact: HeaderNames = ()
+
+    @property
+    def secret(self) -> frozenset[str]:
+        """All secret headers, in lower case."""
+        return SECRET_HEADERS.union(self.redact)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ from multidict import MultiDict, MultiMapping
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.kinds import kind_of
+from jobstore.model.nearest import nearest
 from jobstore.model.written import Duration
 from jobstore.store.jobs import LARGEST_ID
-from jobstore.web.filters import FILTERS, PageQuery, nearest, page_query
+from jobstore.web.filters import FILTERS, PageQuery, page_query
 from jobstore.web.parameters import id_of
 
 # How many jobs are shown, unless the URL says.

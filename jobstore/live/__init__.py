@@ -2,7 +2,7 @@
 
 from jobstore.live.attempts import Over
 from jobstore.live.delivery import Delivery, Taking
-from jobstore.live.limits import SECRET_HEADERS, Limits
+from jobstore.live.limits import Limits
 from jobstore.live.opening import owned_store, shared_store
 from jobstore.live.owners import OwnerLimits
 from jobstore.live.results import Reading
@@ -11,7 +11,6 @@ from jobstore.live.upkeep import Boot, Orphan
 from jobstore.store.ending import CapturedResponse
 
 __all__ = [
-    "SECRET_HEADERS",
     "Boot",
     "CapturedResponse",
     "Delivery",

@@ -1,12 +1,9 @@
 """The limits of a store: what it is given when it is opened."""
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from jobstore.live.owners import OwnerLimits
-
-# Never stored in clear beyond need, whatever a configuration adds to them.
-SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+from jobstore.model.privacy import SECRET_HEADERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ Whatever a type checker would reject is rejected here too, since not everybody r
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Any, Final, TypeAlias, TypedDict
 
 from jobstore.model import idempotency
@@ -15,6 +14,7 @@ from jobstore.model.errors import SubmissionInvalid
 from jobstore.model.job import Dialect, Policy, Replay, Submission, Trigger
 from jobstore.model.kinds import Kind, kind_of
 from jobstore.model.message import ORIGIN_FORM, TOKEN, Headers, Request, header, unsendable
+from jobstore.model.nearest import nearest
 from jobstore.model.written import Duration, PositiveDuration, ReplayRule, Retries
 
 FieldsAsWritten: TypeAlias = (
@@ -103,8 +103,8 @@ def _check_names(options: Mapping[str, Any]) -> None:
     known = [*JobOptions.__annotations__, "headers", "body", "json"]
     for name in options:
         if name not in known:
-            nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise SubmissionInvalid(f"{name}: no such keyword; did you mean {nearest}?")
+            meant = nearest(name, known)
+            raise SubmissionInvalid(f"{name}: no such keyword; did you mean {meant}?")
 
 
 # --- the request --------------------------------------------------------------------------------

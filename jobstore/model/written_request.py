@@ -2,7 +2,6 @@
 
 from base64 import b64decode
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
 from pydantic import (
@@ -17,6 +16,7 @@ from pydantic import (
 
 from jobstore.model.job import Policy, Replay
 from jobstore.model.message import FRONT, HOP_BY_HOP, ORIGIN_FORM, REDACTED, Headers, Request
+from jobstore.model.nearest import nearest
 from jobstore.model.written import PositiveDuration, Retries
 
 # What sending a request decides by itself, or what asks for a job instead of an answer.
@@ -195,6 +195,5 @@ def _problem(model: type[BaseModel], place: tuple[int | str, ...], error: Mappin
     name = str(place[0])[:_LONGEST_NAME]
     fields = {field.alias or own: field for own, field in model.model_fields.items()}
     if error["type"] == "extra_forbidden":
-        nearest = get_close_matches(name, fields, n=1, cutoff=0.0)[0]
-        return f"{name}: no such member; did you mean {nearest}?"
+        return f"{name}: no such member; did you mean {nearest(name, fields)}?"
     return f"{name}: expected {fields[name].description}"

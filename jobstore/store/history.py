@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
@@ -238,7 +237,7 @@ class History(Windows):
         rows = await self._rows(
             DURATIONS, definition=job.definition, before=job.id, limit=USUAL_RUNS
         )
-        return fmean(row[0] for row in rows) / SECOND if rows else None
+        return sum(row[0] for row in rows) / len(rows) / SECOND if rows else None
 
     async def definition_name(self, definition: int) -> str | None:
         """Return the name of a definition, deleted or not; None if it is gone with its runs."""

@@ -3,9 +3,8 @@
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
@@ -15,6 +14,7 @@ from multidict import MultiMapping
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
+from jobstore.model.nearest import nearest
 from jobstore.store.search import Search
 from jobstore.web.parameters import is_count
 from jobstore.web.times import microseconds, zoned
@@ -88,11 +88,6 @@ def search_of(filters: Mapping[str, str], scope: int | None) -> Search:
     if found.get("since", 0) > found.get("until", _LARGEST):
         raise QueryInvalid("until: expected a time that is not before since")
     return Search(**found, account=scope)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that was probably meant."""
-    return get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
 
 
 def values_of(query: MultiMapping[str], known: Sequence[str]) -> dict[str, str]:

@@ -11,9 +11,10 @@ from aiohttp import ClientSession
 
 from jobstore.config import load
 from jobstore.config.limits import store_limits
-from jobstore.live import SECRET_HEADERS, owned_store
+from jobstore.live import owned_store
 from jobstore.model.account import Role
 from jobstore.model.job import Trigger
+from jobstore.model.privacy import SECRET_HEADERS
 from jobstore.store.sqlite.opening import open_history
 from tests.client import Client
 from tests.commands import jobstore, refused, said

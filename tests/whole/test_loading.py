@@ -110,13 +110,16 @@ def test_what_the_command_says_of_itself_takes_nothing_large(argument: str) -> N
     assert imported("-m", "jobstore", argument) & LARGE == set()
 
 
-@pytest.mark.parametrize("form", [[], ["--json"]])
-def test_the_history_takes_the_store_but_no_server(store_path: Path, form: list[str]) -> None:
+@pytest.mark.parametrize("command", [["history"], ["history", "--json"], ["list"]])
+def test_commands_that_look_at_jobs_take_the_store_but_no_server(
+    store_path: Path, command: list[str]
+) -> None:
     prepare(store_path)
-    found = imported("-m", "jobstore", "history", "--store", str(store_path), *form)
+    found = imported("-m", "jobstore", *command, "--store", str(store_path))
     assert "sqlalchemy" in found
     assert found & {*SPECIAL, "aiohttp", "jobstore.live"} == set()
     assert found & {"sqlalchemy.dialects.postgresql", *REMOTE} == set()
+    assert found & {"difflib", "statistics", "tomllib"} == set()
 
 
 def test_a_command_for_jobs_in_a_store_takes_nothing_for_a_server_elsewhere(

@@ -10,11 +10,12 @@ from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.bulk import BulkOrder, described
 from jobstore.model.errors import OperationChanged, OperationNotFound, QueryInvalid
+from jobstore.model.nearest import nearest
 from jobstore.store import bulk
 from jobstore.store.bulk import Matched
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.web import standing, wire
-from jobstore.web.filters import limit_of, nearest
+from jobstore.web.filters import limit_of
 from jobstore.web.parameters import id_of
 
 _LARGEST: Final = 2**16

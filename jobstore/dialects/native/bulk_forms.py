@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_
 
 from jobstore.model.bulk import BulkAction
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.nearest import nearest
 from jobstore.store.bulk import selects
 from jobstore.store.search import Search
-from jobstore.web.filters import FILTERS, nearest, search_of
+from jobstore.web.filters import FILTERS, search_of
 
 MOST_IDS: Final = 1000
 # The member of a filter that says that all jobs are meant.
