@@ -12,7 +12,7 @@ import pytest
 from jobstore.model.account import Identity, Role
 from jobstore.model.errors import TagTaken
 from jobstore.store.sqlite import engine as sqlite
-from jobstore.store.sqlite.migrate import migrate
+from jobstore.store.sqlite.migrate import migrate, upgrade
 from tests.commands import refused
 from tests.stores import (
     START,
@@ -111,6 +111,21 @@ def owned(old: Path) -> Path:
 def schema_of(path: Path) -> list[Any]:
     schema = rows(path, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
     return [row for row in schema if "alembic" not in row[1]]
+
+
+def dumped(path: Path) -> list[object]:
+    """Give all that is in a store, and what its header says of it."""
+    marks = ("application_id", "user_version", "auto_vacuum", "page_size", "journal_mode")
+    with closing(sqlite.connect(path, "ro")) as file:
+        header = [file.execute(f"PRAGMA {mark}").fetchone()[0] for mark in marks]
+        return [*header, *file.iterdump()]
+
+
+def test_a_new_one_is_what_the_migrations_make_of_an_empty_file(tmp_path: Path) -> None:
+    migrate(tmp_path / "made.db")
+    upgrade(tmp_path / "migrated.db")
+    made, migrated = dumped(tmp_path / "made.db"), dumped(tmp_path / "migrated.db")
+    assert made == migrated, "it is made by: PYTHONPATH=.:scripts .venv/bin/python -m pages"
 
 
 def test_it_has_the_schema_of_a_new_one_afterwards(old: Path, tmp_path: Path) -> None:

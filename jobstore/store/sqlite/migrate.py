@@ -1,7 +1,12 @@
-"""Bring a store's schema up to date: the only use of alembic."""
+"""Create stores, and bring their schema up to date: the only use of alembic.
+
+A new store is made at once from `new_store.sql`, which holds what all migrations together would
+make; tests compare the two. So only a store of an earlier version takes alembic.
+"""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import sqlite3
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 from sqlalchemy import create_engine, event
@@ -21,6 +26,10 @@ from jobstore.store.sqlite.lock import held, owned, owner
 
 # Both have to be set before the first table stands in the file.
 _CREATION_PRAGMAS = ("PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL")
+_MARKS = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 
 
 def migrate(path: Path) -> tuple[int, int]:
@@ -39,7 +48,7 @@ def migrate(path: Path) -> tuple[int, int]:
         before = identify(path)
         if before < SCHEMA_VERSION:
             with _unused(path, before), translated(path):
-                _upgrade(path)
+                (upgrade if before else _create)(path)
     return before, SCHEMA_VERSION
 
 
@@ -49,14 +58,21 @@ def _unused(path: Path, version: int) -> AbstractContextManager[object]:
     return nullcontext() if mine or not version else owned(path)
 
 
-def _upgrade(path: Path) -> None:
+def _create(path: Path) -> None:
+    statements = (_scripts() / "new_store.sql").read_text("utf-8")
+    with closing(_opened(path)) as connection:
+        connection.executescript(f"BEGIN IMMEDIATE;{statements};{';'.join(_MARKS)};COMMIT")
+
+
+def upgrade(path: Path) -> None:
+    """Run all migrations that a store has not had yet; of a new file, all there are."""
     # Only a file that is behind needs it, and loading it takes a while.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     engine = create_engine(
         "sqlite://",
-        creator=lambda: connect(path, "rwc", (*_CREATION_PRAGMAS, *WRITER_PRAGMAS)),
+        creator=lambda: _opened(path),
         poolclass=NullPool,
     )
     event.listen(engine, "begin", _begin)
@@ -65,8 +81,12 @@ def _upgrade(path: Path) -> None:
         config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        for mark in _MARKS:
+            connection.exec_driver_sql(mark)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return connect(path, "rwc", (*_CREATION_PRAGMAS, *WRITER_PRAGMAS))
 
 
 def _begin(connection: Connection) -> None:
