@@ -18,8 +18,9 @@ from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError
 from jobstore.model.lifecycle import State
-from jobstore.store import claiming, recovery
+from jobstore.store import recovery
 from jobstore.store.about import About
+from jobstore.store.counters import COUNTERS, count_queued
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import boots
@@ -130,7 +131,7 @@ async def joined_store(
             file=ByItself(reader, named(database.url, database.schema)),
             steps=Steps(writer, AMONG_OTHERS),
             boot=own,
-            queued=await writer.run(claiming.count_queued),
+            queued=await writer.run(count_queued),
             clock=time,
             # The database's clock is nobody's here to watch.
             watch=ClockWatch(steady, steady) if clock is None else ClockWatch(clock, steady),
@@ -226,7 +227,7 @@ async def shared_database(
         own, points = OwnBoot(shared=True), NodePoints(reader)
         writer = NodeWriter(connection, time, own, database.patience)
         await points.refresh()
-        counters = await reader.rows(claiming.COUNTERS)
+        counters = await reader.rows(COUNTERS)
         store = Store(
             writer,
             reader,

@@ -12,7 +12,8 @@ from jobstore.live.store import Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError, StoreLost
-from jobstore.store import claiming, recovery
+from jobstore.store import recovery
+from jobstore.store.counters import count_queued
 from jobstore.store.history import History
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.sqlite import engine as sqlite
@@ -67,7 +68,7 @@ async def owned_store(
             searcher.presence = reader.presence
             boot = await writer.run(_begin_boot)
             await writer.run(lambda tx: mixture.settle(connection_of(tx)))
-            queued = await writer.run(claiming.count_queued)
+            queued = await writer.run(count_queued)
             steps = Steps(writer, AMONG_OTHERS, wal.keep_short)
             store = Store(
                 writer,
@@ -113,7 +114,7 @@ async def shared_store(
         sqlite.require(path)
         async with _connections(path, 0, clock, external=external) as opened:
             writer, reader, points, wal = opened
-            queued = await writer.run(claiming.count_queued)
+            queued = await writer.run(count_queued)
             steps = Steps(writer, pace or fitting_pace(path), wal.keep_short)
             yield Store(
                 writer,

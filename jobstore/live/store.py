@@ -35,6 +35,7 @@ from jobstore.store import claiming, ending
 from jobstore.store.about import About
 from jobstore.store.accounts import Accounts, AccountSnapshot
 from jobstore.store.bodies import Bodies
+from jobstore.store.counters import count_queued
 from jobstore.store.definitions import Definitions
 from jobstore.store.facts import (
     Answered,
@@ -330,7 +331,7 @@ class Store:
         self._notice_accounts()
 
     async def _recount(self) -> None:
-        await self._writer.run(lambda tx: self.dispatcher.recount(tx, claiming.count_queued(tx)))
+        await self._writer.run(lambda tx: self.dispatcher.recount(tx, count_queued(tx)))
         self.dispatcher.look_again()
 
     def _notice_accounts(self) -> None:

@@ -179,6 +179,6 @@ LOOSE: Final = Statement(select(func.count(_body.id)).where(_body.job_id.is_(Non
 
 
 def jobs_in(counters: Sequence[Any]) -> dict[State, int]:
-    """Return how many jobs are in each state, from the rows of `claiming.COUNTERS`."""
+    """Return how many jobs are in each state, from the rows of `counters.COUNTERS`."""
     counted = {State(state): n for machine, state, n in counters if machine == "job"}
     return counted | {state: 0 for state in State if state not in counted}

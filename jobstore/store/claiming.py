@@ -268,23 +268,6 @@ def _read_request(
     return KnownRequest(request, secrets is not None)
 
 
-# --- how many wait --------------------------------------------------------------------------------
-
-
-COUNTERS: Final = Statement(
-    select(schema.COUNTER.c.machine, schema.COUNTER.c.state, schema.COUNTER.c.count)
-)
-
-
-def count_queued(tx: Transaction) -> int:
-    """Return how many jobs are queued."""
-    counters = tx.execute(COUNTERS).fetchall()
-    queued: int = sum(
-        n for machine, state, n in counters if (machine, state) == ("job", State.QUEUED)
-    )
-    return queued + tx.tally.queued
-
-
 # --- what waits for its time ----------------------------------------------------------------------
 
 

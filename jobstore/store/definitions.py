@@ -81,8 +81,6 @@ AT: Final = Statement(
         _current,
     )
 )
-# Deleted ones too: the history still names them.
-NAME: Final = Statement(select(_definition.name).where(_definition.id == bindparam("definition")))
 CHANGE: Final = Statement(
     update(schema.DEFINITION)
     .where(_this)

@@ -11,7 +11,7 @@ from jobstore.model.errors import JobNotFound
 from jobstore.model.job import Attempt, Failure, Job, Moment, Policy
 from jobstore.model.lifecycle import AWAITED, ENDED, Result, State
 from jobstore.model.message import Body, Headers, Request, Response, Stream
-from jobstore.store import bodies, claiming, definitions, jobs, schema
+from jobstore.store import bodies, jobs, schema
 from jobstore.store.bodies import Side, Spooled, StoredBody
 from jobstore.store.codec import (
     decode_headers,
@@ -20,6 +20,7 @@ from jobstore.store.codec import (
     decode_reason,
     encode_ids,
 )
+from jobstore.store.counters import COUNTERS
 from jobstore.store.events import RETRY_OF
 from jobstore.store.expressions import Statement, constant, listed
 from jobstore.store.guards import JOB_COLUMNS, ONE, ZERO, in_scope, in_state, limit, with_result
@@ -56,6 +57,10 @@ ACTIVE: Final = tuple(
     )
 )
 
+# Deleted ones too: the history still names them.
+DEFINITION_NAME: Final = Statement(
+    select(schema.DEFINITION.c.name).where(schema.DEFINITION.c.id == bindparam("definition"))
+)
 # Where jobs came from.
 SOURCES: Final = Statement(
     select(_job.id, _job.source).where(_job.id.in_(listed("ids")), _job.source.is_not(None))
@@ -241,7 +246,7 @@ class History(Windows):
 
     async def definition_name(self, definition: int) -> str | None:
         """Return the name of a definition, deleted or not; None if it is gone with its runs."""
-        row = await self._row(definitions.NAME, definition=definition)
+        row = await self._row(DEFINITION_NAME, definition=definition)
         return str(row[0]) if row else None
 
     async def awaited(
@@ -349,7 +354,7 @@ class History(Windows):
 
     async def counters(self) -> dict[tuple[str, str], int]:
         """Return how many jobs and results are in each state."""
-        return {(machine, state): n for machine, state, n in await self._rows(claiming.COUNTERS)}
+        return {(machine, state): n for machine, state, n in await self._rows(COUNTERS)}
 
     async def _body(self, job_id: int, side: Side, content: bytes | None) -> Body | None:
         if content is not None:

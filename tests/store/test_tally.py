@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 
 from jobstore.model.errors import JobNotFound
-from jobstore.store import claiming, results, submitting
+from jobstore.store import results, submitting
+from jobstore.store.counters import count_queued
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.committing import Committer
@@ -131,7 +132,7 @@ def used(tx: Transaction) -> tuple[int, int]:
 
 
 def queued(tx: Transaction) -> int:
-    return claiming.count_queued(tx)
+    return count_queued(tx)
 
 
 @pytest.mark.parametrize(

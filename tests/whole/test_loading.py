@@ -120,6 +120,7 @@ def test_commands_that_look_at_jobs_take_the_store_but_no_server(
     assert found & {*SPECIAL, "aiohttp", "jobstore.live"} == set()
     assert found & {"sqlalchemy.dialects.postgresql", *REMOTE} == set()
     assert found & {"difflib", "statistics", "tomllib"} == set()
+    assert found & {"jobstore.model.schedule", "jobstore.store.definitions"} == set()
 
 
 def test_a_command_for_jobs_in_a_store_takes_nothing_for_a_server_elsewhere(

@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import text
 
 from jobstore.model.errors import StoreError
-from jobstore.store import claiming
 from jobstore.store.checks import LOGICAL, LOOSE, Check, CheckReport, jobs_in
+from jobstore.store.counters import COUNTERS
 from jobstore.store.expressions import Statement
 from jobstore.store.history import History
 from jobstore.store.postgresql.migrate import SCHEMA_VERSION
@@ -69,7 +69,7 @@ async def check(history: History, progress: Callable[[str, int, int], object]) -
         return CheckReport(problems=tuple(problems), schema_version=SCHEMA_VERSION)
     ((size,),) = await history.rows(_SIZE)
     ((loose,),) = await history.rows(LOOSE)
-    jobs = jobs_in(await history.rows(claiming.COUNTERS))
+    jobs = jobs_in(await history.rows(COUNTERS))
     return CheckReport(size=size, loose=loose, jobs=jobs, schema_version=SCHEMA_VERSION)
 
 

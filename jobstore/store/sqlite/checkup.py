@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from jobstore.model.errors import StoreError
-from jobstore.store import claiming
 from jobstore.store.checks import LOGICAL, LOOSE, MOST, Check, CheckReport, jobs_in
+from jobstore.store.counters import COUNTERS
 from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
@@ -78,7 +78,7 @@ async def _sound(reader: Connection) -> CheckReport:
     ((size, free),) = await _rows(reader, _SIZE)
     stiff = not await reader.call(pages.gives_back)
     ((loose,),) = await _rows(reader, LOOSE.sql)
-    counters = await _rows(reader, claiming.COUNTERS.sql)
+    counters = await _rows(reader, COUNTERS.sql)
     return CheckReport(
         size=size,
         free=free,
