@@ -256,6 +256,7 @@ async def test_a_retry_and_what_it_was_made_from_lead_to_one_another(client: Cli
     assert (await client("POST", "/_jobs/operations", data=operation)).status == 202
     while (await client("GET", f"/_jobs/{second + 1}")).status == 404:
         pass
+    await client("GET", f"/_jobs/{second + 1}", headers={"Prefer": "wait=60"})
     pages = [await client("GET", f"{UI}{each}") for each in (first, second, second + 1)]
     assert kin(pages[0]) == {"Retried as": f"job {second} error 404"}
     assert kin(pages[1])["Retry of"] == f"job {first} error 404"
