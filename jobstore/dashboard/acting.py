@@ -24,8 +24,8 @@ from jobstore.model.errors import (
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.retry import in_doubt
+from jobstore.store.events import DELETED, by_person
 from jobstore.store.kin import retried_as
-from jobstore.store.search import DELETED
 from jobstore.web import standing
 from jobstore.web.capture import SAFE
 from jobstore.web.edge import owner_of
@@ -268,7 +268,7 @@ async def _ask_delete(_: Visit, job: Job) -> Question:
 
 async def _delete(visit: Visit, job: Job, _: Fields) -> web.Response:
     asker = standing.changing(visit.request)
-    because = f"by {asker.name}" if asker.name else "on its page"
+    because = by_person(asker.name) if asker.name else "on its page"
     await visit.store.results.put_aside(job.id, asker.scope, because)
     return done(visit, Done.DELETED, str(job.id))
 

@@ -3,7 +3,6 @@
 Looking does not take the result: it stays held for its reader.
 """
 
-import re
 from dataclasses import dataclass
 from mimetypes import guess_extension
 from typing import Any, Final
@@ -27,6 +26,7 @@ from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.model.target_state import TargetSeen, WaitReason
 from jobstore.store import questions
+from jobstore.store.events import operation_of
 from jobstore.store.kin import kin
 from jobstore.web import ranges
 
@@ -48,9 +48,6 @@ _TONES: Final = {
     "followed by": "done",
     "released": "done",
 }
-# How the detail of an event ends if an operation on many jobs has caused it: see `events`.
-_BY_OPERATION: Final = re.compile(r"(.*\bby )operation ([0-9]{1,18})", re.DOTALL)
-_SAID_BY_OTHERS: Final = frozenset({"warned", "failed"})  # whose details are not our words
 _UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
 
 
@@ -115,13 +112,12 @@ async def show(visit: Visit) -> web.Response:
 
 
 def _entry(job: Job, moment: Moment) -> TimelineEntry:
-    told = moment.detail or ""
-    found = None if moment.event in _SAID_BY_OTHERS else _BY_OPERATION.fullmatch(told)
+    operation, told = operation_of(moment), moment.detail or ""
     return TimelineEntry(
         moment=moment,
         tone=_tone(job, moment),
-        told=found[1] if found else told,
-        operation=int(found[2]) if found else None,
+        told=told if operation is None else told.removesuffix(f"operation {operation}"),
+        operation=operation,
     )
 
 
