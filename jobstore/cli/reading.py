@@ -18,12 +18,12 @@ from jobstore.cli.sheet import Part, Sheet
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
-from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
 from jobstore.model.target_state import WaitReason
+from jobstore.model.waiting_words import OF_TARGET
 from jobstore.store import target_states
 from jobstore.store.history import History
 from jobstore.store.questions import askers

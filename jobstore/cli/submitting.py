@@ -12,12 +12,13 @@ from jobstore.cli.drafts import body_of, headers_of, read_data
 from jobstore.cli.options import examples, json_option, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, tell, write_json
-from jobstore.cli.wording import as_fields, status_line
+from jobstore.cli.wording import as_fields
 from jobstore.config import Config
 from jobstore.model import clock
 from jobstore.model.errors import NoTarget, SubmissionInvalid
 from jobstore.model.job import Dialect, Job, Submission
 from jobstore.model.lifecycle import ENDED
+from jobstore.model.words import status_line
 from jobstore.store.starts import StartState
 from jobstore.targets.router import longest
 

@@ -6,13 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import words
 from jobstore.dashboard.confirm import Input, Question, ask, done
 from jobstore.dashboard.forms import Fields, filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.live.again import forgotten, submit_again
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.bulk import BulkAction
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import (
@@ -23,7 +22,7 @@ from jobstore.model.errors import (
 )
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.model.retry import in_doubt
+from jobstore.model.retry import told_of_doubt
 from jobstore.store.events import DELETED, by_person
 from jobstore.store.kin import retried_as
 from jobstore.web import standing
@@ -216,9 +215,8 @@ def _already(earlier: Sequence[int]) -> list[str]:
 
 def _twice(job: Job) -> list[str]:
     """Say that something may happen twice, if it may."""
-    if in_doubt(job):
-        told = f"It was interrupted, and its {job.method} may have taken effect. It may then take "
-        return [f"{told}effect twice."]
+    if doubt := told_of_doubt(job):
+        return [doubt]
     if job.method in SAFE:
         return []
     return ["Whatever its target has already done may then happen twice."]

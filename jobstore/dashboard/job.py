@@ -17,14 +17,14 @@ from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
-from jobstore.dashboard.waiting import OF_TARGET
-from jobstore.dashboard.words import status_line
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.model.waiting_words import OF_TARGET
+from jobstore.model.words import status_line
 from jobstore.store import questions
 from jobstore.store.events import operation_of
 from jobstore.store.kin import kin
@@ -216,7 +216,7 @@ def _fields(headers: Headers) -> tuple[tuple[str, str, bool], ...]:
 def _status(job: Job, reason: str | None = None) -> str:
     if job.status is None:
         return ""
-    return f"{job.status} {legible(reason)}" if reason else status_line(job.status)
+    return status_line(job.status, legible(reason) if reason else None)
 
 
 def _why_no_request(job: Job) -> str:

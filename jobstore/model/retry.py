@@ -61,9 +61,16 @@ def may_repeat(method: str, replay: Replay) -> bool:
     return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
 
 
-def in_doubt(job: Job) -> bool:
-    """Return whether an interrupted request may have taken effect, and would do so twice."""
-    return job.failure is Failure.INTERRUPTED and not may_repeat(job.method, Replay.IDEMPOTENT)
+def told_of_doubt(job: Job, name: str = "It") -> str:
+    """Say that an interrupted request may take effect twice; nothing if it may not.
+
+    Args:
+        name: how to call the job at the beginning of the sentence.
+    """
+    if job.failure is not Failure.INTERRUPTED or may_repeat(job.method, Replay.IDEMPOTENT):
+        return ""
+    interrupted = f"{name} was interrupted, and its {job.method} may have taken effect"
+    return f"{interrupted}; sent again, it may take effect twice."
 
 
 def is_passing(policy: Retry, status: int | None) -> bool:

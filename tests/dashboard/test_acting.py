@@ -169,7 +169,7 @@ async def test_the_question_says_what_may_happen_twice(
 ) -> None:
     done = "Whatever its target has already done may then happen twice."
     cases = (
-        ("POST", Failure.INTERRUPTED, "its POST may have taken effect. It may then take effect tw"),
+        ("POST", Failure.INTERRUPTED, "its POST may have taken effect; sent again, it may take "),
         ("POST", Failure.TIMEOUT, done),
         ("PUT", Failure.INTERRUPTED, done),
         ("GET", Failure.INTERRUPTED, ""),

@@ -6,7 +6,7 @@ from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, drawing, element
-from jobstore.dashboard.words import count
+from jobstore.model.words import count
 
 _WIDTH: Final = 1200
 _LEFT: Final = 48  # of which so much is for the numbers

@@ -10,8 +10,8 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.spans import SpanRow, spans
+from jobstore.model import words
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State

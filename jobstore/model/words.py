@@ -132,9 +132,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def status_line(status: int) -> str:
-    """Write a status code with its phrase: 404 Not Found."""
-    return f"{status} {phrase_of(status)}".strip()
+def status_line(status: int, reason: str | None = None) -> str:
+    """Write a status code with its phrase, or with another that came with it: 404 Not Found."""
+    return f"{status} {reason or phrase_of(status)}".strip()
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
