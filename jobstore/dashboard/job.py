@@ -12,7 +12,7 @@ from aiohttp import web
 from jobstore.dashboard import bodies
 from jobstore.dashboard.acting import can_undo, offers
 from jobstore.dashboard.bodies import Look, Shown
-from jobstore.dashboard.draw.waterfall import waterfall
+from jobstore.dashboard.draw.waterfall import NARROW, WIDE, waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, told
@@ -98,7 +98,10 @@ async def show(visit: Visit) -> web.Response:
         look=look,
         looks=list(Look),
         story=told(known),
-        drawing=waterfall(job, known.attempts, known.timeline, known.now),
+        drawings=[
+            waterfall(job, known.attempts, known.timeline, known.now, layout)
+            for layout in (WIDE, NARROW)
+        ],
         timeline=[_entry(job, each) for each in known.timeline],
         lasted=(job.finished_at or known.now) - job.submitted_at,
         ended=job.state in ENDED,
