@@ -55,7 +55,7 @@ class _List(click.Command):
 
 
 def _options_of_history() -> set[str]:
-    from jobstore.cli.asking import history_command  # noqa: PLC0415 - for an error only
+    from jobstore.cli.asking import history_command  # for an error only
 
     return {name for option in history_command.params for name in option.opts}
 
@@ -99,7 +99,7 @@ async def _awaited(config: Config, limit: int) -> tuple[list[Job], int, WaitsFor
 
 
 def _awaited_afar(remote: "Remote", limit: int) -> tuple[list[Job], WaitsFor]:
-    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
+    from jobstore.cli.remote_jobs import RemoteJobs  # few need it
 
     there = RemoteJobs(remote)
     pages = there.pages({"result": ",".join(AWAITED)}, limit)
@@ -165,7 +165,7 @@ def _write_side(
 
 
 def _sheets(remote: "Remote") -> "RemoteSheets":
-    from jobstore.cli.remote_sheets import RemoteSheets  # noqa: PLC0415 - few need it
+    from jobstore.cli.remote_sheets import RemoteSheets  # few need it
 
     return RemoteSheets(remote)
 

@@ -109,8 +109,8 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
         SubmissionInvalid: it is invalid.
     """
     # Loading what reads it takes a while.
-    from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415 - a fast start
-    from jobstore.model.written_request import read  # noqa: PLC0415 - a fast start
+    from jobstore.dialects.native.forms import WrittenJob
+    from jobstore.model.written_request import read
 
     try:
         job = read(WrittenJob, written, "a target")
@@ -137,8 +137,8 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
 
 
 def _submit_afar(remote: "Remote", written: dict[str, Any], *, waits: bool, as_json: bool) -> None:
-    from jobstore.cli.remote import LONGEST_WAIT  # noqa: PLC0415 - a fast start
-    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - a fast start
+    from jobstore.cli.remote import LONGEST_WAIT
+    from jobstore.cli.remote_jobs import RemoteJobs
 
     job_id = int(remote.ask("POST", "/_jobs", written)["id"])
     if not waits:

@@ -14,6 +14,7 @@ _TOP: Final = 16
 _BASE: Final = 116
 _HEIGHT: Final = 140
 _LEAST: Final = 2  # how high what there is but a little of is shown
+_NARROW: Final = 4  # so narrow bars have no gaps
 _ROOM: Final = 60  # for the label of a time
 _MORE: Final = 13 * LETTER  # for how many marks have the same label
 
@@ -110,7 +111,7 @@ def _shapes(frame: _Frame, of: Sequence[Bar]) -> Iterator[Svg]:
     paths: dict[str, list[str]] = {"done": [], "cancel": [], "fail": []}
     for bar in of:
         x, end = frame.x(bar.since), frame.x(bar.until)
-        gap = 1 if end - x > 4 else 0  # noqa: PLR2004 - pixels
+        gap = 1 if end - x > _NARROW else 0
         width, y = max(1.0, end - x - gap), float(_BASE)
         for number, tone in ((bar.fine, "done"), (bar.cancelled, "cancel"), (bar.wrong, "fail")):
             if number:
