@@ -121,6 +121,7 @@ class Executor:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._router = router
         self._recovering = Recovering(store, router, max_attempts)
         self.begun = asyncio.Event()
@@ -212,7 +213,7 @@ class Executor:
                 source=claim.source,
             )
         )
-        running.task = asyncio.create_task(self._run(claim, running))
+        running.task = self._loop.create_task(self._run(claim, running))
         self._running[claim.job_id] = running
 
     async def _run(self, claim: Claim, running: _Running) -> None:
