@@ -1,6 +1,7 @@
 """When to retry work that failed for a temporary reason: decisions only."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
@@ -17,6 +18,8 @@ PASSING: Final = frozenset({429, 502, 503, 504})
 # However long a target asks to be left alone.
 LONGEST_WAIT: Final = 24 * 3600.0
 _ASKED: Final = "Retry-After: "
+# How that is told at the end of what became of an attempt: before it, a target may say anything.
+_TOLD_ASKED: Final = re.compile(rf"; retrying in [^;()]+ \(({_ASKED}[^;()]+)\)\Z")
 _MANY: Final = 100  # seconds, which are written without a fraction
 
 
@@ -129,8 +132,8 @@ def asked_for(detail: str | None) -> str:
     >>> asked_for("status 503; retrying in 30 s (Retry-After: 30 s)")
     'Retry-After: 30 s'
     """
-    _, found, rest = (detail or "").rpartition(f"({_ASKED}")
-    return f"{_ASKED}{rest.removesuffix(')')}" if found else ""
+    found = _TOLD_ASKED.search(detail or "")
+    return found[1] if found else ""
 
 
 def brief(seconds: float) -> str:

@@ -118,6 +118,21 @@ def test_on_a_narrow_screen_the_words_stand_above_the_bars() -> None:
     assert "held since" in drawn
 
 
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [
+        ("status 503; retrying in 2 s (Retry-After: 2 s)", "2.0 s (Retry-After: 2 s)"),
+        ("status 503; retrying in 2 s", "2.0 s"),
+        ("no (Retry-After: 9 s); retrying in 2 s", "2.0 s"),  # which the target said
+        ("retrying in 9 s (Retry-After: 9 s): no; retrying in 2 s", "2.0 s"),
+    ],
+)
+def test_only_what_is_said_of_a_pause_is_said_beside_it(said: str, label: str) -> None:
+    first = replace(tried(1, 0, 1, 503), detail=said)
+    found = spans(ended(2, 4), [first, tried(2, 3, 4, 200)], [], at(4))
+    assert [each.label for each in found if each.name == "backoff"] == [label]
+
+
 def test_a_wait_that_is_far_longer_than_all_else_is_cut() -> None:
     drawn = waterfall(ended(1, 3601), [tried(1, 3600, 3601, 200)], [], at(3601))
     (_, _, wait), (_, _, run) = bars(drawn)
