@@ -125,7 +125,7 @@ def _awaited_afar(remote: "Remote", limit: int) -> tuple[list[Job], WaitsFor]:
     help="Write only this body, unchanged.",
 )
 @json_option
-def show_command(  # noqa: PLR0913 - as many as it has options
+def show_command(
     where: Union[Config, "Remote"],
     job_id: int,
     max_body: int | None,

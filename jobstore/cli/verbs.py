@@ -23,7 +23,7 @@ Where = Union[Config, "Remote"]
 def _verb(name: BulkAction, text: str) -> Callable[..., None]:
     """Make the command of an action."""
 
-    def command(  # noqa: PLR0913 - as many as it has options
+    def command(
         where: Where,
         /,
         ids: tuple[int, ...],
