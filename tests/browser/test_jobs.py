@@ -47,7 +47,7 @@ async def test_from_the_start_page_to_why_a_job_failed_without_a_script(
 ) -> None:
     page = await open_page(f"{client.url}/_jobs/ui/", java_script_enabled=False)
     await page.click("text=failed")
-    assert await page.locator("tbody tr").count() == 1
+    await expect(page.locator("tbody tr")).to_have_count(1)
     await page.click("tbody tr td.id a")
     assert "No connection to 127.0.0.1:9" in await page.inner_text(".story")
     await page.goto(f"{client.url}/_jobs/ui/1")
