@@ -52,7 +52,7 @@ def located(value: str) -> dict[str, str | Path]:
     located = place(value)
     if "url" in located:
         # Few commands are given a URL, and this takes a while to load.
-        from jobstore.cli.arguments import hide_passwords  # noqa: PLC0415 - a fast start
+        from jobstore.cli.arguments import hide_passwords
 
         hide_passwords()
     return located
@@ -104,7 +104,7 @@ def reaching(
         if store is not None or config_file is not None:
             raise click.UsageError("--url cannot be used with --store or --config")
         # Few commands ask one, and HTTP takes a while to load.
-        from jobstore.cli.remote import Remote  # noqa: PLC0415 - a fast start
+        from jobstore.cli.remote import Remote
 
         command(Remote.at(url, token_file), *args, **kwargs)
 
@@ -154,7 +154,7 @@ def zone(value: str) -> ZoneInfo:
     try:
         return ZoneInfo(value)
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        from difflib import get_close_matches  # noqa: PLC0415 - for an error only
+        from difflib import get_close_matches  # for an error only
 
         nearest = get_close_matches(value, available_timezones(), n=1)
         meant = f"; did you mean {nearest[0]}?" if nearest else ""

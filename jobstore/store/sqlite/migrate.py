@@ -67,8 +67,8 @@ def _create(path: Path) -> None:
 def upgrade(path: Path) -> None:
     """Run all migrations that a store has not had yet; of a new file, all there are."""
     # Only a file that is behind needs it, and loading it takes a while.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     engine = create_engine(
         "sqlite://",
