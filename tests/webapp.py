@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from jobstore.targets.inprocess import current
+from tests.loop import turns
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -110,7 +111,7 @@ async def trickle(request: web.Request) -> web.StreamResponse:
         raise
     await response.write(b"last")
     await response.write_eof()
-    await asyncio.sleep(0)
+    await turns(1)
     seen.finished.set()
     return response
 

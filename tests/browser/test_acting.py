@@ -13,6 +13,7 @@ from jobstore.server import Server
 from tests.browser.conftest import Open, check_looks
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
+from tests.loop import turns
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -31,8 +32,8 @@ async def client(server: Server, http: ClientSession) -> Client:
 async def listened(server: Server, number: int) -> None:
     """Wait until so many pages are told of changes."""
     async with asyncio.timeout(10):
-        while server.store.changes.listeners != number:  # noqa: ASYNC110 - nobody is told of it
-            await asyncio.sleep(0)
+        while server.store.changes.listeners != number:  # nobody is told of it
+            await turns(1)
 
 
 async def state_of(client: Client, job_id: int) -> str:
