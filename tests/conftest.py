@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare for a run, in the first of its processes."""
+    gc.set_threshold(GARBAGE)
     if not hasattr(config, "workerinput"):
         engines.begin_run()
         needed = config.getoption("engines") in {"all", "postgresql"} or "CI" in os.environ
@@ -90,7 +91,6 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE)
 
 
 def pytest_terminal_summary(
