@@ -191,12 +191,18 @@ def nursery() -> Path | None:
 async def server_process(nursery: Path | None, store_path: Path) -> AsyncIterator[Start]:
     """Give a function that starts a server in a process of its own, which can be killed.
 
-    Its arguments are those of ``jobstore serve``. The process is forked off: how the real command
-    starts is not the question, for which there is `real_server`.
+    Its arguments are those of ``jobstore serve``. The process is forked off, and finds an empty
+    store: how the real command starts, also for the first time, is not the question, for which
+    there is `real_server`.
     """
     del nursery  # which only has to be there
     async with started(engines.process(ForkedServer, store_path)) as start:
-        yield start
+
+        async def start_on_store(*arguments: str) -> ServerProcess:
+            prepare(store_path)
+            return await start(*arguments)
+
+        yield start_on_store
 
 
 @pytest.fixture
