@@ -116,6 +116,13 @@ def _place(file: Path) -> int:
     return min(places, default=len(LONGEST))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def garbage() -> Iterator[None]:
+    """Collect what the tests of a file have left: there it is told what they have not closed."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def store_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """Name a store that does not exist yet."""
