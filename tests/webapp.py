@@ -195,6 +195,26 @@ async def gives_up(_request: web.Request) -> web.Response:
     raise asyncio.CancelledError
 
 
+async def cancels_its_task(_request: web.Request) -> web.Response:
+    """Cancel whatever it runs in."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+    return web.Response()
+
+
+class _Unpreparable(web.StreamResponse):
+    async def prepare(self, request: web.BaseRequest) -> None:
+        del request
+        raise RuntimeError("swordfish")
+
+
+async def unpreparable(_request: web.Request) -> web.StreamResponse:
+    """Return a response that cannot be sent, which only turns out behind the handler."""
+    return _Unpreparable()
+
+
 async def nothing(_request: web.Request) -> web.Response:
     """Forget to answer."""
     return None  # type: ignore[return-value] # the mistake that this handler is here for
@@ -257,6 +277,8 @@ ROUTES: dict[str, Handler] = {
     "/too-late": too_late,
     "/timed-out": timed_out,
     "/gives-up": gives_up,
+    "/cancels-its-task": cancels_its_task,
+    "/unpreparable": unpreparable,
     "/nothing": nothing,
     "/too-short": too_short,
     "/injected": injected,

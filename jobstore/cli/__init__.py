@@ -22,7 +22,7 @@ def main() -> None:
         remember_hangup()
     try:
         # Loading takes a while, in which somebody may press Ctrl-C already.
-        from jobstore.cli.commands import cli  # noqa: PLC0415 - a fast start
+        from jobstore.cli.commands import cli
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     for stream in (sys.stdout, sys.stderr):

@@ -10,9 +10,10 @@ import click
 
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.terminal import progress
+from jobstore.model import words
 from jobstore.model.bulk import BulkAction, BulkState
 from jobstore.model.job import Job
-from jobstore.model.retry import in_doubt
+from jobstore.model.retry import told_of_doubt
 
 # How often it is looked how far an operation is, in seconds.
 _LOOK_SECONDS: Final = 0.1
@@ -114,16 +115,12 @@ async def _doubt(actor: Actor, wanted: WantedAction) -> str | None:
     if wanted.action is not BulkAction.RETRY:
         return None
     job = await actor.job(wanted.ids[0])
-    if not in_doubt(job):
-        return None
-    return (
-        f"Job {job.id} was interrupted, and its {job.method} may have taken effect. "
-        "Run it again, although it may then take effect twice?"
-    )
+    told = told_of_doubt(job, f"Job {job.id}")
+    return f"{told} Run it again?" if told else None
 
 
 def _question(wanted: WantedAction, count: int, forgotten: int) -> str:
-    question = _WORDS[wanted.action].question.format(jobs_of(count))
+    question = _WORDS[wanted.action].question.format(words.plural(count, "job"))
     if forgotten and not wanted.without_secrets:
         question += f" {forgotten:,} of them had secret headers and will be skipped."
     return question
@@ -155,17 +152,14 @@ def _tell_result(said: dict[str, Any], wanted: WantedAction, *, as_json: bool) -
     elif not said["count"]:
         tell("No matching jobs.")
     elif said["done"]:
-        done = said["done"]
-        tell(f"{jobs_of(done)} {'was' if done == 1 else 'were'} {_WORDS[wanted.action].done}.")
-    reasons = [f"{jobs_of(number)} skipped: {why}" for why, number in said["reasons"].items()]
+        done = words.plural(said["done"], "job was", "jobs were")
+        tell(f"{done} {_WORDS[wanted.action].done}.")
+    reasons = [
+        f"{words.plural(number, 'job')} skipped: {why}" for why, number in said["reasons"].items()
+    ]
     if reasons and not said["done"]:
         raise Complaint("\n".join(reasons) if not as_json else "nothing was done")
     for line in reasons if not as_json else ():
         tell(line)
     if said["done"] + said["skipped"] < said["count"]:
         raise Complaint(f"operation {said['id']} was stopped before it was complete")
-
-
-def jobs_of(count: int) -> str:
-    """Say how many jobs there are."""
-    return "1 job" if count == 1 else f"{count:,} jobs"

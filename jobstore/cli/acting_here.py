@@ -6,13 +6,14 @@ from typing import Any, Final
 import click
 
 from jobstore.cli import filters
-from jobstore.cli.acting import WantedAction, act, jobs_of
+from jobstore.cli.acting import WantedAction, act
 from jobstore.cli.beside import operator
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.config import Config
 from jobstore.config.limits import store_limits
 from jobstore.live import Store
+from jobstore.model import words
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState, described
 from jobstore.model.errors import NoTarget
 from jobstore.model.job import Job
@@ -91,9 +92,10 @@ class _StoreActor:
             await operations.finish(operation, self._target_of)
             found = await operations.get(operation)
             if found.state is BulkState.RUNNING:
+                left = words.plural(_left(found), "job is", "jobs are")
                 raise Complaint(
-                    f"operation {operation} waits: {found.waits}; {jobs_of(_left(found))} are left,"
-                    " which the next server will do"
+                    f"operation {operation} waits: {found.waits}; {left} left, which the next "
+                    "server will do"
                 )
         return described(found)
 

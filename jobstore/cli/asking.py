@@ -164,7 +164,7 @@ async def _answer(place: Place, form: _Form, asked: dict[str, Any]) -> None:
 
 def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> None:
     """Write the jobs that a server on another machine lists."""
-    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
+    from jobstore.cli.remote_jobs import RemoteJobs  # few need it
 
     if form.parquet is not None:
         raise Complaint("--parquet: this works on a store only, not with --url")

@@ -100,12 +100,12 @@ class InDatabase:
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
         """Import exported history."""
         # Only one command needs it, and loading it takes a while.
-        from jobstore.store.postgresql.importing import import_lines  # noqa: PLC0415 - a fast start
+        from jobstore.store.postgresql.importing import import_lines
 
         imported = import_lines(self.url, self.schema, self.lease, lines, progress)
         return imported.jobs, imported.left_out
 
-    async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:  # noqa: ARG002 - the interface has it
+    async def back_up(self, copy: Path, progress: CopyProgress, *, replace: bool) -> int:
         """Refuse: PostgreSQL has a program for it."""
         self._refuse(
             "back up a database with PostgreSQL's own program",
@@ -113,7 +113,7 @@ class InDatabase:
             f"--file={shlex.quote(str(copy))}",
         )
 
-    async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:  # noqa: ARG002 - the interface has it
+    async def restore(self, backup: Path, progress: CopyProgress, *, discard: bool) -> Replaced:
         """Refuse: PostgreSQL has a program for it."""
         self._refuse(
             "restore a database with PostgreSQL's own program, after dropping the schema",

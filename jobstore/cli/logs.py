@@ -80,7 +80,7 @@ class Floodgate(logging.StreamHandler[TextIO]):
             flood.last.left_out = flood.left_out - 1  # without the one that is written now
             super().emit(flood.last)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+    def handleError(self, record: logging.LogRecord) -> None:
         """Discard everything once the reader is gone."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
             self.stream = _NOWHERE  # `setStream` would flush the broken one
@@ -131,18 +131,18 @@ class Lines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Write the message on one line, even if it repeats a client's words."""
         record.message = loggable(record.message, _LONGEST)
         if left_out := getattr(record, "left_out", 0):
             record.message += f" ({left_out} similar lines were left out)"
         return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+    def formatException(self, ei: Any) -> str:
         """Write a traceback, whose last line may say what a stranger has sent."""
         return printable(super().formatException(ei), keep="\n")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """Write the time as everywhere else."""
         del datefmt
         return iso(int(record.created * SECOND))

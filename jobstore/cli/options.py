@@ -53,7 +53,7 @@ def located(value: str) -> dict[str, str | Path]:
     located = place(value)
     if "url" in located:
         # Few commands are given a URL, and this takes a while to load.
-        from jobstore.cli.arguments import hide_passwords  # noqa: PLC0415 - a fast start
+        from jobstore.cli.arguments import hide_passwords
 
         hide_passwords()
     return located
@@ -105,7 +105,7 @@ def reaching(
         if store is not None or config_file is not None:
             raise click.UsageError("--url cannot be used with --store or --config")
         # Few commands ask one, and HTTP takes a while to load.
-        from jobstore.cli.remote import Remote  # noqa: PLC0415 - a fast start
+        from jobstore.cli.remote import Remote
 
         command(Remote.at(url, token_file), *args, **kwargs)
 

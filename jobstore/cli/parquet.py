@@ -66,8 +66,8 @@ def parquet_file(
         StoreError: the file cannot be made.
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        from pyarrow.parquet import ParquetWriter  # noqa: PLC0415 - a fast start
+        import pyarrow as pa  # an extra
+        from pyarrow.parquet import ParquetWriter
     except ImportError:
         raise Complaint(
             "--parquet needs the package pyarrow: pip install 'jobstore[parquet]'"

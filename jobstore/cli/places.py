@@ -68,7 +68,7 @@ def database_of(config: Config) -> "InDatabase":
         ConfigError: what that needs is not installed.
     """
     with with_postgresql():
-        from jobstore.cli.databases import InDatabase  # noqa: PLC0415 - an extra
+        from jobstore.cli.databases import InDatabase  # an extra
 
     return InDatabase(config.store.url, config.store.schema, config.store.lease)
 
@@ -95,7 +95,7 @@ class InFile:
     def store(self, limits: Optional["Limits"] = None) -> AbstractAsyncContextManager["Store"]:
         """Open it for a single change."""
         # Whoever only reads does without, and loading it takes a while.
-        from jobstore.live import shared_store  # noqa: PLC0415 - a fast start
+        from jobstore.live import shared_store
 
         return shared_store(self.file, limits, external=self.external)
 

@@ -18,12 +18,12 @@ from jobstore.cli.sheet import Part, Sheet
 from jobstore.cli.terminal import say, stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row, why_no_response
 from jobstore.config import Config
-from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.live import SECRET_HEADERS
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED
 from jobstore.model.message import REDACTED, Body, Headers, Request, Response
 from jobstore.model.target_state import WaitReason
+from jobstore.model.waiting_words import OF_TARGET
 from jobstore.store import target_states
 from jobstore.store.history import History
 from jobstore.store.questions import askers
@@ -55,7 +55,7 @@ class _List(click.Command):
 
 
 def _options_of_history() -> set[str]:
-    from jobstore.cli.asking import history_command  # noqa: PLC0415 - for an error only
+    from jobstore.cli.asking import history_command  # for an error only
 
     return {name for option in history_command.params for name in option.opts}
 
@@ -99,7 +99,7 @@ async def _awaited(config: Config, limit: int) -> tuple[list[Job], int, WaitsFor
 
 
 def _awaited_afar(remote: "Remote", limit: int) -> tuple[list[Job], WaitsFor]:
-    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
+    from jobstore.cli.remote_jobs import RemoteJobs  # few need it
 
     there = RemoteJobs(remote)
     pages = there.pages({"result": ",".join(AWAITED)}, limit)
@@ -125,7 +125,7 @@ def _awaited_afar(remote: "Remote", limit: int) -> tuple[list[Job], WaitsFor]:
     help="Write only this body, unchanged.",
 )
 @json_option
-def show_command(  # noqa: PLR0913 - as many as it has options
+def show_command(
     where: Union[Config, "Remote"],
     job_id: int,
     max_body: int | None,
@@ -165,7 +165,7 @@ def _write_side(
 
 
 def _sheets(remote: "Remote") -> "RemoteSheets":
-    from jobstore.cli.remote_sheets import RemoteSheets  # noqa: PLC0415 - few need it
+    from jobstore.cli.remote_sheets import RemoteSheets  # few need it
 
     return RemoteSheets(remote)
 

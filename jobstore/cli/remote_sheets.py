@@ -10,9 +10,9 @@ from jobstore.cli.content import Excerpt
 from jobstore.cli.remote import Remote
 from jobstore.cli.remote_jobs import RemoteJobs, moment
 from jobstore.cli.sheet import Part, Sheet
-from jobstore.dashboard.waiting import OF_TARGET
 from jobstore.model.job import Job, Moment
 from jobstore.model.target_state import Hold, TargetSeen, TargetState
+from jobstore.model.waiting_words import OF_TARGET
 from jobstore.store.search import CANCEL_ASKED, asker
 
 # Of the headers, the API tells what says something about a body.

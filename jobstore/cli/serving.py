@@ -101,7 +101,7 @@ def serve_command(
 
 def _serve(read: Callable[[], Config]) -> None:
     # Only this command needs the web server, and loading it takes a while.
-    from jobstore.server import Server, run  # noqa: PLC0415 - a fast start
+    from jobstore.server import Server, run
 
     config = read()
     start_logging(config.log)

@@ -13,14 +13,15 @@ from jobstore.cli.job_table import STATE_STYLES, state_text, status_style
 from jobstore.cli.plain import printable
 from jobstore.cli.table import Column, Table, write_facts
 from jobstore.cli.terminal import write
-from jobstore.cli.wording import age, as_fields, lasting, status_line, took, why_no_response
-from jobstore.dashboard.waiting import why_it_waits
+from jobstore.cli.wording import age, as_fields, lasting, took, why_no_response
 from jobstore.model import clock
 from jobstore.model.clock import iso
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, legible
 from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.model.waiting_words import why_it_waits
+from jobstore.model.words import status_line
 
 _INDENT: Final = 2
 _OF_ATTEMPTS: Final = (Column(),) * 5

@@ -12,12 +12,13 @@ from jobstore.cli.drafts import body_of, headers_of, read_data
 from jobstore.cli.options import examples, json_option, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, tell, write_json
-from jobstore.cli.wording import as_fields, status_line
+from jobstore.cli.wording import as_fields
 from jobstore.config import Config
 from jobstore.model import clock
 from jobstore.model.errors import NoTarget, SubmissionInvalid
 from jobstore.model.job import Dialect, Job, Submission
 from jobstore.model.lifecycle import ENDED
+from jobstore.model.words import status_line
 from jobstore.store.starts import StartState
 from jobstore.targets.router import longest
 
@@ -108,8 +109,8 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
         SubmissionInvalid: it is invalid.
     """
     # Loading what reads it takes a while.
-    from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415 - a fast start
-    from jobstore.model.written_request import read  # noqa: PLC0415 - a fast start
+    from jobstore.dialects.native.forms import WrittenJob
+    from jobstore.model.written_request import read
 
     try:
         job = read(WrittenJob, written, "a target")
@@ -136,8 +137,8 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
 
 
 def _submit_afar(remote: "Remote", written: dict[str, Any], *, waits: bool, as_json: bool) -> None:
-    from jobstore.cli.remote import LONGEST_WAIT  # noqa: PLC0415 - a fast start
-    from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - a fast start
+    from jobstore.cli.remote import LONGEST_WAIT
+    from jobstore.cli.remote_jobs import RemoteJobs
 
     job_id = int(remote.ask("POST", "/_jobs", written)["id"])
     if not waits:

@@ -76,7 +76,7 @@ async def _tail(
 ) -> None:
     shown = _Shown(asked=asked, limit=limit, as_json=as_json)
     if not isinstance(where, Config):
-        from jobstore.cli.remote_jobs import RemoteJobs  # noqa: PLC0415 - few need it
+        from jobstore.cli.remote_jobs import RemoteJobs  # few need it
 
         asked_for = {} if ids else filters.query_of(asked)
         lasting = {} if ids else filters.query_of(shown.lasting)

@@ -70,7 +70,7 @@ class TendedFile(InFile):
     def take_in(self, lines: Iterable[bytes], progress: JobProgress) -> tuple[int, int]:
         """Import exported history."""
         # Only one command needs it, and loading it takes a while.
-        from jobstore.store.sqlite.importing import import_history  # noqa: PLC0415 - a fast start
+        from jobstore.store.sqlite.importing import import_history
 
         imported = import_history(self.file, lines, progress)
         return imported.jobs, imported.left_out

@@ -47,7 +47,7 @@ def progress(unit: str = "") -> Iterator[Report]:
         0 if that is not known.
     """
     # Few commands take so long, and this is half of rich.
-    from rich.progress import (  # noqa: PLC0415 - a fast start
+    from rich.progress import (
         BarColumn,
         Progress,
         SpinnerColumn,

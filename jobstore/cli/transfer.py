@@ -39,7 +39,7 @@ _OTHERS: Final = frozenset({".zst", ".xz", ".bz2", ".zip", ".7z", ".lz4", ".br"}
 @range_options
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
-def export_command(  # noqa: PLR0913 - as many as it has options
+def export_command(
     config: Config,
     file: Path,
     span: tuple[int | None, int | None] | None,

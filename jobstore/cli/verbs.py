@@ -23,7 +23,7 @@ Where = Union[Config, "Remote"]
 def _verb(name: BulkAction, text: str) -> Callable[..., None]:
     """Make the command of an action."""
 
-    def command(  # noqa: PLR0913 - as many as it has options
+    def command(
         where: Where,
         /,
         ids: tuple[int, ...],
@@ -99,10 +99,10 @@ restore_command = _verb(
 async def _run(where: Where, wanted: WantedAction, *, yes: bool, as_json: bool) -> None:
     """Act where the jobs are; each of the two ways needs packages that the other does not."""
     if isinstance(where, Config):
-        from jobstore.cli.acting_here import act_here  # noqa: PLC0415 - a fast start
+        from jobstore.cli.acting_here import act_here
 
         await act_here(where, wanted, yes=yes, as_json=as_json)
     else:
-        from jobstore.cli.acting_afar import act_afar  # noqa: PLC0415 - a fast start
+        from jobstore.cli.acting_afar import act_afar
 
         await act_afar(where, wanted, yes=yes, as_json=as_json)

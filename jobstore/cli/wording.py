@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, tzinfo
 from enum import StrEnum
-from http import HTTPStatus
 from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
@@ -12,6 +11,7 @@ from jobstore.cli.formats import ColumnKind, Columns, as_object
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED, Result, State
+from jobstore.model.words import status_line
 
 
 def _kind(name: str, hint: Any) -> ColumnKind:
@@ -41,7 +41,6 @@ _MILLISECOND: Final = 1000  # microseconds; the others in seconds
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 def as_row(job: Job) -> list[Any]:
@@ -88,11 +87,6 @@ def took(job: Job, now: int) -> str:
     if job.started_at is None:
         return ""
     return lasting(max(0, (job.finished_at or now) - job.started_at))
-
-
-def status_line(status: int, reason: str | None = None) -> str:
-    """Write a status code with its reason phrase."""
-    return f"{status} {reason or _PHRASES.get(status, '')}".strip()
 
 
 def why_no_response(job: Job) -> str:

@@ -6,13 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import words
 from jobstore.dashboard.confirm import Input, Question, ask, done
 from jobstore.dashboard.forms import Fields, filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, job_of
 from jobstore.live.again import forgotten, submit_again
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.bulk import BulkAction
 from jobstore.model.clock import SECOND
 from jobstore.model.errors import (
@@ -23,9 +22,9 @@ from jobstore.model.errors import (
 )
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
-from jobstore.model.retry import in_doubt
+from jobstore.model.retry import told_of_doubt
+from jobstore.store.events import DELETED, by_person
 from jobstore.store.kin import retried_as
-from jobstore.store.search import DELETED
 from jobstore.web import standing
 from jobstore.web.capture import SAFE
 from jobstore.web.edge import owner_of
@@ -216,9 +215,8 @@ def _already(earlier: Sequence[int]) -> list[str]:
 
 def _twice(job: Job) -> list[str]:
     """Say that something may happen twice, if it may."""
-    if in_doubt(job):
-        told = f"It was interrupted, and its {job.method} may have taken effect. It may then take "
-        return [f"{told}effect twice."]
+    if doubt := told_of_doubt(job):
+        return [doubt]
     if job.method in SAFE:
         return []
     return ["Whatever its target has already done may then happen twice."]
@@ -268,7 +266,7 @@ async def _ask_delete(_: Visit, job: Job) -> Question:
 
 async def _delete(visit: Visit, job: Job, _: Fields) -> web.Response:
     asker = standing.changing(visit.request)
-    because = f"by {asker.name}" if asker.name else "on its page"
+    because = by_person(asker.name) if asker.name else "on its page"
     await visit.store.results.put_aside(job.id, asker.scope, because)
     return done(visit, Done.DELETED, str(job.id))
 

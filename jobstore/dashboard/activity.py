@@ -8,14 +8,13 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.bars import Bar, Mark, bars
 from jobstore.dashboard.draw.lanes import Lane, lanes
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import render, up
 from jobstore.dashboard.query import instant, written
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.periods import DAY, Dimension, Work, end_of, start_of

@@ -8,8 +8,8 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from jobstore.dashboard import words
 from jobstore.dashboard.json_text import Piece, is_json, laid_out, looks_like_json
+from jobstore.model import words
 from jobstore.model.message import Body, Headers, body_size, chunks, header
 
 # Of a body, so much is read.

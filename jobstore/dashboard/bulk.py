@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobstore.dashboard import query, words
+from jobstore.dashboard import query
 from jobstore.dashboard.acting import WITHOUT
 from jobstore.dashboard.confirm import Input, Question, ask
 from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
 from jobstore.dashboard.pages import see_other, up
 from jobstore.dashboard.query import Query
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.bulk import BulkAction, BulkOrder
 from jobstore.model.errors import QueryInvalid
 from jobstore.model.lifecycle import ENDED, Result, State

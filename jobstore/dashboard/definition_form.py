@@ -27,6 +27,7 @@ _PLAIN: Final = ("name", "path", "method", "target", "timeout", "replay")
 _SCHEDULE: Final = ("cron", "time_zone", "catch_up", "overlap")
 # A form takes 64 KiB, in which a byte of a body may take three.
 _LARGEST_BODY: Final = 16 * 2**10
+_MOST_DIGITS: Final = 9  # of a number; none that is accepted has more
 _SOME: Final = Draft(name="-", path="/-", request=Request(method="GET", path="/"))
 _EMPTY: Final = Draft(name="", path="", request=Request(method="GET", path=""))
 
@@ -137,7 +138,8 @@ def _given(members: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _number(text: str) -> int | str | None:
     """Read a number; anything else is left unchanged, to be reported as an error."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text or None  # noqa: PLR2004
+    whole = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if whole else text or None
 
 
 def _schedule(fields: Fields) -> Mapping[str, str | None] | None:

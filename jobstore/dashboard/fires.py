@@ -6,9 +6,9 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.lanes import Lane, lanes
 from jobstore.dashboard.draw.svg import Svg
+from jobstore.model import words
 from jobstore.model.clock import SECOND
 from jobstore.model.definition import Definition
 from jobstore.model.periods import DAY, HOUR, QUARTER, start_of

@@ -3,7 +3,6 @@
 Looking does not take the result: it stays held for its reader.
 """
 
-import re
 from dataclasses import dataclass
 from mimetypes import guess_extension
 from typing import Any, Final
@@ -13,20 +12,21 @@ from aiohttp import web
 from jobstore.dashboard import bodies
 from jobstore.dashboard.acting import can_undo, offers
 from jobstore.dashboard.bodies import Look, Shown
-from jobstore.dashboard.draw.waterfall import waterfall
+from jobstore.dashboard.draw.waterfall import NARROW, WIDE, waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
-from jobstore.dashboard.waiting import OF_TARGET
-from jobstore.dashboard.words import status_line
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
 from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.model.waiting_words import OF_TARGET
+from jobstore.model.words import status_line
 from jobstore.store import questions
+from jobstore.store.events import operation_of
 from jobstore.store.kin import kin
 from jobstore.web import ranges
 
@@ -48,9 +48,6 @@ _TONES: Final = {
     "followed by": "done",
     "released": "done",
 }
-# How the detail of an event ends if an operation on many jobs has caused it: see `events`.
-_BY_OPERATION: Final = re.compile(r"(.*\bby )operation ([0-9]{1,18})", re.DOTALL)
-_SAID_BY_OTHERS: Final = frozenset({"warned", "failed"})  # whose details are not our words
 _UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
 
 
@@ -101,7 +98,10 @@ async def show(visit: Visit) -> web.Response:
         look=look,
         looks=list(Look),
         story=told(known),
-        drawing=waterfall(job, known.attempts, known.timeline, known.now),
+        drawings=[
+            waterfall(job, known.attempts, known.timeline, known.now, layout)
+            for layout in (WIDE, NARROW)
+        ],
         timeline=[_entry(job, each) for each in known.timeline],
         lasted=(job.finished_at or known.now) - job.submitted_at,
         ended=job.state in ENDED,
@@ -115,13 +115,12 @@ async def show(visit: Visit) -> web.Response:
 
 
 def _entry(job: Job, moment: Moment) -> TimelineEntry:
-    told = moment.detail or ""
-    found = None if moment.event in _SAID_BY_OTHERS else _BY_OPERATION.fullmatch(told)
+    operation, told = operation_of(moment), moment.detail or ""
     return TimelineEntry(
         moment=moment,
         tone=_tone(job, moment),
-        told=found[1] if found else told,
-        operation=int(found[2]) if found else None,
+        told=told if operation is None else told.removesuffix(f"operation {operation}"),
+        operation=operation,
     )
 
 
@@ -220,7 +219,7 @@ def _fields(headers: Headers) -> tuple[tuple[str, str, bool], ...]:
 def _status(job: Job, reason: str | None = None) -> str:
     if job.status is None:
         return ""
-    return f"{job.status} {legible(reason)}" if reason else status_line(job.status)
+    return status_line(job.status, legible(reason) if reason else None)
 
 
 def _why_no_request(job: Job) -> str:

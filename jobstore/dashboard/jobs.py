@@ -32,7 +32,7 @@ class Tab:
     Args:
         query: its query.
         count: its number of jobs, if known without counting.
-        among: what that number is of, if not of the whole tab.
+        among: what that number is of, if its name does not say so.
         wrong: whether that number is of jobs that went wrong.
         current: whether it is shown now.
         apart: whether there is a gap before it.
@@ -146,7 +146,13 @@ async def _frame(visit: Visit, asked: Query, recent: Lately | None = None) -> di
     """Return what is shown above each list."""
     tabs = await _tabs(visit, asked, recent)
     closed = visit.store.targets.told_closed() if visit.visitor.sees_all else []
-    return {"chips": asked.chips, "filters": asked.filters, "tabs": tabs, "closed": closed}
+    return {
+        "chips": asked.chips,
+        "filters": asked.filters,
+        "tabs": tabs,
+        "closed": closed,
+        "examples": query.EXAMPLES,
+    }
 
 
 async def _tabs(visit: Visit, asked: Query, recent: Lately | None) -> list[Tab]:
@@ -172,6 +178,8 @@ async def _tabs(visit: Visit, asked: Query, recent: Lately | None) -> list[Tab]:
             name=each,
             query=asked.but(state=each, **alone),
             count=counts[each],
+            # Which of them were answered with an error is not counted.
+            among="any status" if each is State.DONE else "",
             current=state == each and not (result or error),
         )
         for each in State

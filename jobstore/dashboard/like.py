@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.dots import Dot, dots
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import up
@@ -13,6 +12,7 @@ from jobstore.dashboard.query import written
 from jobstore.dashboard.rows import JobRow, rows, tone_of, took_of
 from jobstore.dashboard.runs import label_of
 from jobstore.dashboard.visit import Visit
+from jobstore.model import words
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.model.route import ANY, route_of

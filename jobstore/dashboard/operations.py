@@ -6,13 +6,14 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import bulk, query, words
+from jobstore.dashboard import bulk, query
 from jobstore.dashboard.bulk import Chosen
 from jobstore.dashboard.confirm import Question, ask, done
 from jobstore.dashboard.forms import filled_in
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import render
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
+from jobstore.model import words
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import OperationNotFound, QueryInvalid
 from jobstore.store.jobs import LARGEST_ID

@@ -33,6 +33,22 @@ _WORD: Final = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _UNREADABLE: Final = (
     "expected qualifier:value, such as owner:shop, a path such as /exports, or the id of a job"
 )
+# Each filter with a value, and which jobs it then finds.
+EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
+    "state": ("queued,running", "that are queued or running"),
+    "result": ("held", "whose result is held"),
+    "owner": ("shop", "that shop submitted"),
+    "path": ("/exports", "whose path begins with /exports; the same as /exports alone"),
+    "target": ("/v1", "of the target /v1"),
+    "definition": ("3", "that are runs of definition 3"),
+    "trigger": ("SCHEDULE", "that are runs started by a schedule"),
+    "tag": ("nightly", "with the tag nightly"),
+    "status": ("5xx", "answered with a status from 500 to 599"),
+    "error": ("yes", "that went wrong: failed, or status ≥ 400"),
+    "since": ("24h", "submitted since 24 hours ago, or a time such as 2026-11-01T18:00:00Z"),
+    "until": ("1h", "submitted until 1 hour ago, or a time"),
+    "running_at": ("2h", "that were running 2 hours ago, or at a time"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobstore.dashboard import words
 from jobstore.dashboard.acting import likely
+from jobstore.model import words
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Final
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.spark import Run, outlined, sparkline
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.rows import tone_of, took_of
 from jobstore.live import Store
+from jobstore.model import words
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED
 

@@ -7,14 +7,13 @@ from typing import Final
 from aiohttp import web
 
 from jobstore import __version__
-from jobstore.dashboard import words
 from jobstore.dashboard.pages import render
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.census import about
 from jobstore.live.health import Health
 from jobstore.live.janitor import Retention
 from jobstore.live.store_facts import COUNTED_TO, StoreFacts, store_facts
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import Result, State
 from jobstore.store.starts import Start, StartState

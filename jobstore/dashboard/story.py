@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from jobstore.dashboard import words
 from jobstore.dashboard.rows import took_of
-from jobstore.dashboard.waiting import why_it_waits
+from jobstore.model import words
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import TargetSeen, WaitReason
+from jobstore.model.waiting_words import why_it_waits
 from jobstore.store.events import RETRY_OF
 
 _DIALECTS: Final[Mapping[Dialect, str]] = {

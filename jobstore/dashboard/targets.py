@@ -8,7 +8,6 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.dashboard import words
 from jobstore.dashboard.confirm import Input, Question, ask, done
 from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
 from jobstore.dashboard.login import sentence
@@ -18,7 +17,7 @@ from jobstore.dashboard.pages import NoSuchPage, render
 from jobstore.dashboard.trends import Trend, trends
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.census import Queue
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.job import Job
 from jobstore.model.target_state import OWN_CALLS, TargetChange, TargetSeen

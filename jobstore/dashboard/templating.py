@@ -11,9 +11,10 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from jobstore import __version__
-from jobstore.dashboard import query, words
+from jobstore.dashboard import query
 from jobstore.dashboard.assets import assets
-from jobstore.model import clock
+from jobstore.model import clock, waiting_words, words
+from jobstore.model.target_state import ClosedTarget
 
 _TIME: Final = Markup('<time datetime="{machine}" title="{absolute}">{shown}</time>')
 
@@ -31,6 +32,16 @@ def when(at: int) -> Markup:
 def at_time(at: int) -> Markup:
     """Write the time of day, where the day is known."""
     return _time(at, words.time_of_day(at))
+
+
+def why_closed(target: ClosedTarget) -> str:
+    """Say why the jobs of a target wait."""
+    return waiting_words.why_closed(target, clock.now())
+
+
+def when_jobs_fail(until: int) -> str:
+    """Say when the jobs fail that wait for a target."""
+    return waiting_words.when_jobs_fail(until, clock.now())
 
 
 def _time(at: int, shown: str) -> Markup:
@@ -62,6 +73,8 @@ def _environment() -> Environment:
         share=words.share,
         typical=words.typical,
         shown=words.shown,
+        why_closed=why_closed,
+        when_jobs_fail=when_jobs_fail,
         link=query.written,
     )
     made.globals.update(version=__version__, assets=assets().version)

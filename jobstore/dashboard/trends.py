@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.draw.trend import Point, trend
 from jobstore.live import Store
+from jobstore.model import words
 from jobstore.model.clock import SECOND
 from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.store.budget import Budget

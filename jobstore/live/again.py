@@ -135,7 +135,7 @@ class Again:
         administers = self._order.scope is None
         again = submission_of(job, request, target, old.policy, administers=administers)
         new = self._submissions.put_again(tx, again, content)
-        events.note_retry(tx, job.id, new, f"by operation {self._number}")
+        events.note_retry(tx, job.id, new, events.by_operation(self._number))
 
 
 def _why_not(old: Repeatable) -> str | None:

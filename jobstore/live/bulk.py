@@ -88,7 +88,7 @@ class BulkOperations:
 
     def deleted_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
         """Return the search that finds the jobs that an operation deleted."""
-        return Search(deleted_because=_because(operation), account=scope)
+        return Search(deleted_because=events.by_operation(operation.id), account=scope)
 
     def cancelled_by(self, operation: BulkOperation, scope: int | None = None) -> Search:
         """Return what finds the jobs that an operation has cancelled."""
@@ -238,7 +238,7 @@ class BulkOperations:
     ) -> Act:
         """Return the function that applies an operation to one job."""
         order = operation.order
-        because = _because(operation)
+        because = events.by_operation(operation.id)
         match order.action:
             case BulkAction.CANCEL:
                 return lambda tx, job_id: _cancel(tx, job_id, order)
@@ -257,11 +257,6 @@ class BulkOperations:
         except JobNotFound:
             return bulk.NO_SUCH_JOB
         return None
-
-
-def _because(operation: BulkOperation) -> str:
-    """Return the note for the history of a job that an operation changed."""
-    return f"by operation {operation.id}"
 
 
 def is_over(operation: BulkOperation) -> bool:

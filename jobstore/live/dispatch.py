@@ -259,7 +259,8 @@ class Dispatcher:
         self.queued += changes.queued
         for target, taken in changes.slots.items():
             self._lanes[target].busy += taken
-        self._running.update(changes.running)
+        if changes.running:
+            self._running.update(changes.running)
         self._freed.set()
         self._refill_all()
 

@@ -3,19 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import Final
 
 from jobstore.live import CapturedResponse, Over, Store
 from jobstore.live.holding import Holds, Sleep
+from jobstore.live.next_attempts import Again, NextAttempts
 from jobstore.live.outcomes import (
     Failed,
     Outcome,
     Stopped,
-    as_attempt,
     counted,
     expired,
     said_of,
@@ -34,13 +33,6 @@ from jobstore.model.errors import (
 )
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order
-from jobstore.model.retry import (
-    AttemptEnded,
-    is_passing,
-    may_repeat,
-    told_of_wait,
-    wait_before_next,
-)
 from jobstore.targets.router import Router, TargetRoute
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
@@ -51,14 +43,6 @@ _AGAIN_SECONDS: Final = 1.0
 _SERVER_ERROR: Final = 500  # the first of the status codes: RFC 9110 section 15.6
 
 log = logging.getLogger(__name__)
-
-
-class _Again(Enum):
-    """Whether a job is queued again after an attempt."""
-
-    NO = auto()
-    TRIED = auto()  # this was an attempt
-    HELD = auto()  # this was none: the request was never sent
 
 
 @dataclass(slots=True, eq=False)
@@ -120,13 +104,14 @@ class Executor:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._store = store
-        self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._router = router
         self._recovering = Recovering(store, router, max_attempts)
         self.begun = asyncio.Event()
         self._running: dict[int, _Running] = {}
         self._limits = Ticks(_TICK, _Running.expire, part=_LATE)
         self._holds = Holds(store, clock, steady, sleep)
+        self._next = NextAttempts(store, self._holds, clock)
         self._meters = store.meters
 
     async def run(self) -> None:
@@ -212,7 +197,7 @@ class Executor:
                 source=claim.source,
             )
         )
-        running.task = asyncio.create_task(self._run(claim, running))
+        running.task = self._loop.create_task(self._run(claim, running))
         self._running[claim.job_id] = running
 
     async def _run(self, claim: Claim, running: _Running) -> None:
@@ -227,11 +212,11 @@ class Executor:
             outcome = Stopped() if cancelled else await attempt(claim, route, running)
             running.stoppable = False
             seconds = monotonic() - began
-            again = await self._queued_again(claim, route, outcome)
-            if self._meters is not None and again is not _Again.HELD:
+            again = await self._next.queued(claim, route, outcome)
+            if self._meters is not None and again is not Again.HELD:
                 how, headers = counted(outcome), claim.request.headers
                 self._meters.attempted(claim.target, how, seconds, headers)
-            if again is _Again.NO:
+            if again is Again.NO:
                 self._end(claim, outcome, over)
             else:
                 over(None)
@@ -299,49 +284,6 @@ class Executor:
             return Failed(Failure.BROKEN, "the response could not be stored: see the server's log")
         finally:
             limited.discard(running)
-
-    async def _queued_again(
-        self, claim: Claim, route: TargetRoute | None, outcome: Outcome
-    ) -> _Again:
-        """Queue a job again if this attempt failed for a temporary reason."""
-        if route is None or isinstance(outcome, Stopped):
-            return _Again.NO
-        if isinstance(outcome, Failed) and outcome.lasting:
-            return _Again.NO
-        answered = outcome.status if isinstance(outcome, CapturedResponse) else None
-        if not is_passing(route.retry, answered):  # as nearly always
-            return _Again.NO
-        repeatable = may_repeat(claim.request.method, claim.policy.replay or route.replay)
-        if (
-            isinstance(outcome, Failed)
-            and outcome.unreached
-            and (repeatable or not outcome.sent)
-            and self._holds.begin(route, outcome.detail)
-        ):
-            ended = AttemptEnded(failure=outcome.failure, detail=outcome.detail)
-            held = await self._store.attempts.hold(claim, route.name, ended, sent=outcome.sent)
-            if not held:
-                return _Again.NO
-            return _Again.TRIED if outcome.sent else _Again.HELD
-        tried = repeatable and await self._retried(claim, route, outcome)
-        return _Again.TRIED if tried else _Again.NO
-
-    async def _retried(
-        self, claim: Claim, route: TargetRoute, outcome: CapturedResponse | Failed
-    ) -> bool:
-        """Queue a job again if its retries are not used up."""
-        ended = as_attempt(outcome)
-        now = self._clock()
-        seconds = wait_before_next(route.retry, claim, ended, now)
-        if seconds is None:
-            return False
-        detail = f"{ended.detail}; {told_of_wait(seconds, ended, now)}"
-        about = said_of("retry", claim, ended.status)
-        log.info("job %d: %s", claim.job_id, detail, extra=about)
-        again = await self._store.attempts.retry(claim, seconds, replace(ended, detail=detail))
-        if again and self._meters is not None:
-            self._meters.retried(claim.target)
-        return again
 
     def _end(self, claim: Claim, outcome: Outcome, over: Over) -> None:
         match outcome:

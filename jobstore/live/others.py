@@ -1,16 +1,21 @@
 """Other processes that use the same store, as a running server sees them."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol, TypeAlias
 
 from jobstore.model.job import Replay
+from jobstore.store.about import About
+from jobstore.store.facts import CancelAsked, Changed, Changes, Ended, Fires, Ready, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points
 from jobstore.store.starts import STARTS, Start, of_file
 
 # How long it may take until a job is noticed that another process put in.
 NOTICE_SECONDS: Final = 0.5
+
+# Tells other nodes what has happened, and to which jobs.
+Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 
 
 class Others(Protocol):
@@ -81,3 +86,21 @@ class Alone:
         last = self._boot.number
         rows = await self._points.rows(STARTS, last=last, limit=limit)
         return [of_file(row, last) for row in rows]
+
+
+def tell_others(changes: Changes, tell: Tell) -> None:
+    """Tell other nodes what a batch changed, as far as it concerns them."""
+    changed = [fact.job_id for fact in changes.facts if isinstance(fact, Ended | Changed | Taken)]
+    if changed:
+        tell(About.CHANGED, changed)
+    cancelled = [fact.job_id for fact in changes.facts if isinstance(fact, CancelAsked)]
+    if cancelled:
+        tell(About.CANCEL, cancelled)
+    if (
+        changes.lined_up
+        or changes.running
+        or any(isinstance(each, Ready) for each in changes.facts)
+    ):
+        tell(About.READY, ())
+    if any(isinstance(fact, Fires) for fact in changes.facts):
+        tell(About.SCHEDULES, ())

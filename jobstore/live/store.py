@@ -1,7 +1,7 @@
 """The store of a running server: everything that a job goes through, durably."""
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jobstore.live.admission import Admission
 from jobstore.live.attempts import Attempts
@@ -13,7 +13,7 @@ from jobstore.live.dispatch import Dispatcher
 from jobstore.live.fresh import FreshRequests
 from jobstore.live.limits import Limits
 from jobstore.live.meters import Meters
-from jobstore.live.others import Alone, Others
+from jobstore.live.others import Alone, Others, Tell, tell_others
 from jobstore.live.owners import Owners
 from jobstore.live.pulse import Pulse
 from jobstore.live.results import Results, checked
@@ -41,7 +41,6 @@ from jobstore.store.facts import (
     Blocked,
     CancelAsked,
     Changed,
-    Changes,
     Due,
     Ended,
     Fires,
@@ -64,9 +63,6 @@ from jobstore.store.writer import Turn, Writer
 
 if TYPE_CHECKING:
     from jobstore.live.spans import Spans
-
-# Tells other nodes what has happened, and to which jobs.
-Tell: TypeAlias = Callable[[About, Iterable[int]], None]
 
 
 class Store:
@@ -304,7 +300,7 @@ class Store:
 
     def tell(self, tell: Tell) -> None:
         """Notify other nodes of what happens here."""
-        self._subscribers.settle(lambda changes: _told(changes, tell))
+        self._subscribers.settle(lambda changes: tell_others(changes, tell))
 
     async def heard(self, about: About, ids: Sequence[int]) -> None:
         """Note what happened at another node."""
@@ -394,21 +390,3 @@ class Store:
             )
         except JobNotFound:
             return (await self.results.peek(job_id, scope)).state  # its result may be on its way
-
-
-def _told(changes: Changes, tell: Tell) -> None:
-    """Notify other nodes of what a batch changed, as far as it concerns them."""
-    changed = [fact.job_id for fact in changes.facts if isinstance(fact, Ended | Changed | Taken)]
-    if changed:
-        tell(About.CHANGED, changed)
-    cancelled = [fact.job_id for fact in changes.facts if isinstance(fact, CancelAsked)]
-    if cancelled:
-        tell(About.CANCEL, cancelled)
-    if (
-        changes.lined_up
-        or changes.running
-        or any(isinstance(each, Ready) for each in changes.facts)
-    ):
-        tell(About.READY, ())
-    if any(isinstance(fact, Fires) for fact in changes.facts):
-        tell(About.SCHEDULES, ())

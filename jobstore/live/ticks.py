@@ -27,6 +27,7 @@ class Ticks(Generic[T]):
         self._least = least
         self._over = over
         self._part = part
+        self._loop = asyncio.get_running_loop()
         self._due: dict[tuple[float, int], set[T]] = {}
 
     def after(self, seconds: float) -> set[T]:
@@ -34,15 +35,14 @@ class Ticks(Generic[T]):
 
         Entries put into it are called back then, unless they were removed before.
         """
-        loop = asyncio.get_running_loop()
         length = self._least
         if self._part:
             length = max(length, _rounded(seconds * self._part))
-        tick = length, math.ceil((loop.time() + seconds) / length)
+        tick = length, math.ceil((self._loop.time() + seconds) / length)
         due = self._due.get(tick)
         if due is None:
             due = self._due[tick] = set()
-            loop.call_at(length * tick[1], self._end, tick)
+            self._loop.call_at(length * tick[1], self._end, tick)
         return due
 
     def _end(self, tick: tuple[float, int]) -> None:

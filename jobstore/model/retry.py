@@ -1,6 +1,7 @@
 """When to retry work that failed for a temporary reason: decisions only."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
@@ -17,6 +18,8 @@ PASSING: Final = frozenset({429, 502, 503, 504})
 # However long a target asks to be left alone.
 LONGEST_WAIT: Final = 24 * 3600.0
 _ASKED: Final = "Retry-After: "
+# How that is told at the end of what became of an attempt: before it, a target may say anything.
+_TOLD_ASKED: Final = re.compile(rf"; retrying in [^;()]+ \(({_ASKED}[^;()]+)\)\Z")
 _MANY: Final = 100  # seconds, which are written without a fraction
 
 
@@ -61,9 +64,16 @@ def may_repeat(method: str, replay: Replay) -> bool:
     return replay is Replay.ALWAYS or (replay is Replay.IDEMPOTENT and method in IDEMPOTENT)
 
 
-def in_doubt(job: Job) -> bool:
-    """Return whether an interrupted request may have taken effect, and would do so twice."""
-    return job.failure is Failure.INTERRUPTED and not may_repeat(job.method, Replay.IDEMPOTENT)
+def told_of_doubt(job: Job, name: str = "It") -> str:
+    """Say that an interrupted request may take effect twice; nothing if it may not.
+
+    Args:
+        name: how to call the job at the beginning of the sentence.
+    """
+    if job.failure is not Failure.INTERRUPTED or may_repeat(job.method, Replay.IDEMPOTENT):
+        return ""
+    interrupted = f"{name} was interrupted, and its {job.method} may have taken effect"
+    return f"{interrupted}; sent again, it may take effect twice."
 
 
 def is_passing(policy: Retry, status: int | None) -> bool:
@@ -122,8 +132,8 @@ def asked_for(detail: str | None) -> str:
     >>> asked_for("status 503; retrying in 30 s (Retry-After: 30 s)")
     'Retry-After: 30 s'
     """
-    _, found, rest = (detail or "").rpartition(f"({_ASKED}")
-    return f"{_ASKED}{rest.removesuffix(')')}" if found else ""
+    found = _TOLD_ASKED.search(detail or "")
+    return found[1] if found else ""
 
 
 def brief(seconds: float) -> str:

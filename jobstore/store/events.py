@@ -1,13 +1,14 @@
 """Reports of running jobs, and other entries of a job's history."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from jobstore.model.errors import JobNotFound
-from jobstore.model.job import Report
+from jobstore.model.job import Moment, Report
 from jobstore.model.lifecycle import State
 from jobstore.store import jobs, schema
 from jobstore.store.codec import encode_ids, writable
@@ -23,6 +24,9 @@ RETRY_OF: Final = "retry of"
 # What is noted about a job for whose success others have waited, and about these.
 FOLLOWED_BY: Final = "followed by"
 RELEASED: Final = "released"
+# What is noted about a deletion that can be undone, and about its undoing.
+DELETED: Final = "deleted"
+RESTORED: Final = "restored"
 _NAMED: Final = 20  # jobs in one entry
 REPORT: Final = Statement(
     update(schema.JOB)
@@ -106,6 +110,34 @@ def note_all(tx: Transaction, ids: Sequence[int], event: str, detail: str) -> No
     tx.execute(NOTE_ALL, ids=encode_ids(ids), now=tx.now, event=event, detail=detail)
 
 
+# --- who did it -----------------------------------------------------------------------------------
+
+_OPERATION: Final = re.compile(r"operation [0-9]+")
+_BY_OPERATION: Final = re.compile(r"(?:(?:as )?job [0-9]+, )?by operation ([0-9]{1,18})")
+_TELL_OF_OPERATIONS: Final = frozenset({TRIED_AGAIN, RETRY_OF, DELETED, RESTORED})
+
+
+def by_operation(operation: int) -> str:
+    """Return the words for what an operation on many jobs did."""
+    return f"by operation {operation}"
+
+
+def by_person(name: str) -> str:
+    """Return the words for what somebody did; nobody's name is mistaken for an operation."""
+    return f'by "{name}"' if _OPERATION.fullmatch(name) else f"by {name}"
+
+
+def operation_of(moment: Moment) -> int | None:
+    """Return the operation that did what an event tells of, or None.
+
+    Other events repeat what targets, applications and people say, which may read the same.
+    """
+    if moment.event not in _TELL_OF_OPERATIONS:
+        return None
+    found = _BY_OPERATION.fullmatch(moment.detail or "")
+    return int(found[1]) if found else None
+
+
 # --- which jobs have to do with each other --------------------------------------------------------
 
 
@@ -127,3 +159,19 @@ def note_release(tx: Transaction, job_id: int, followers: Sequence[int]) -> None
     rest = f" and {more} more" if more > 0 else ""
     jobs = f"job{'s' if len(followers) > 1 else ''} {', '.join(map(str, named))}{rest}"
     note(tx, job_id, FOLLOWED_BY, jobs)
+
+
+# How each of these notes begins, up to the words that are not ours.
+_NAMES_JOBS: Final[Mapping[str, re.Pattern[str]]] = {
+    TRIED_AGAIN: re.compile(r"as job ([0-9]+)"),
+    RETRY_OF: re.compile(r"job ([0-9]+)"),
+    RELEASED: re.compile(r"job ([0-9]+)"),
+    FOLLOWED_BY: re.compile(r"jobs? ([0-9]+(?:, [0-9]+)*)"),
+}
+
+
+def jobs_named(moment: Moment) -> list[int]:
+    """Return the jobs that one of the notes above names; none for other events."""
+    pattern = _NAMES_JOBS.get(moment.event)
+    found = pattern.match(moment.detail or "") if pattern else None
+    return [int(each) for each in found[1].split(", ")] if found else []

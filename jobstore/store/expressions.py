@@ -180,7 +180,7 @@ def _words(kind: type[FunctionElement[Any]], **texts: str) -> None:
         compiles(kind, engine)(write)
 
 
-class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
+class blank(FunctionElement[str]):
     """Overwrite a text with as many spaces.
 
     SQLite overwrites a row in place if its size does not change. A text that is deleted or
@@ -191,7 +191,7 @@ class blank(FunctionElement[str]):  # noqa: N801 - as SQL's own are written
     type, inherit_cache = Text(), True
 
 
-class checked(FunctionElement[bool]):  # noqa: N801 - as SQL writes it
+class checked(FunctionElement[bool]):
     """Return a condition in a form that PostgreSQL's planner does not use to find rows.
 
     The planner then neither uses an index for it, nor assumes that few rows meet it. It has no
@@ -201,7 +201,7 @@ class checked(FunctionElement[bool]):  # noqa: N801 - as SQL writes it
     inherit_cache = True
 
 
-class next_id(FunctionElement[int]):  # noqa: N801 - as SQL writes it
+class next_id(FunctionElement[int]):
     """Return the id that the next row will get (SQLite), or the last row got (PostgreSQL).
 
     While a row is inserted, both are that row's own id.
@@ -212,13 +212,13 @@ class next_id(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     type, inherit_cache = NUMBER, True
 
 
-class lower(FunctionElement[int]):  # noqa: N801 - as SQL writes it
+class lower(FunctionElement[int]):
     """Return the lower of two numbers, or null if the first is null."""
 
     type, inherit_cache = NUMBER, True
 
 
-class no_earlier(FunctionElement[int]):  # noqa: N801 - as SQL writes it
+class no_earlier(FunctionElement[int]):
     """Return the bound time; in PostgreSQL, not before another time.
 
     A batch reads the clock at its beginning. The rows that it changes may have been written since,
@@ -228,35 +228,35 @@ class no_earlier(FunctionElement[int]):  # noqa: N801 - as SQL writes it
     type, inherit_cache = NUMBER, True
 
 
-class without_query(FunctionElement[str]):  # noqa: N801 - as SQL writes it
+class without_query(FunctionElement[str]):
     """Return a path without its query."""
 
     type, inherit_cache = Text(), True
 
 
-class joined(FunctionElement[str]):  # noqa: N801 - as SQL writes it
+class joined(FunctionElement[str]):
     """Join the numbers of a group by commas; null if there are none."""
 
     type, inherit_cache = Text(), True
 
 
-class _patched(FunctionElement[str]):  # noqa: N801 - as SQL writes it
+class _patched(FunctionElement[str]):
     """Merge a JSON object into another."""
 
     type, inherit_cache = Text(), True
 
 
-class _listed(FunctionElement[Any]):  # noqa: N801 - as SQL writes it
+class _listed(FunctionElement[Any]):
     """The members of a JSON list, in a column ``value``."""
 
     inherit_cache = True
 
 
-class _listed_numbers(_listed):  # noqa: N801 - as SQL writes it
+class _listed_numbers(_listed):
     inherit_cache = True
 
 
-class in_parts(FunctionElement[int]):  # noqa: N801
+class in_parts(FunctionElement[int]):
     """Select the ids that are stored with an operation on many jobs."""
 
     type, inherit_cache = NUMBER, True

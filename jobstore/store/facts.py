@@ -7,7 +7,7 @@ operation that needs the current state adds what its batch has changed so far, w
 well. If the batch fails, its facts are dropped together with its rows.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -189,7 +189,7 @@ class Changes:
 
     facts: list[Fact] = field(default_factory=list)
     queued: int = 0
-    slots: Counter[str] = field(default_factory=Counter)
+    slots: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     running: Counter[int] = field(default_factory=Counter)
     lined_up: set[str] = field(default_factory=set)
     readers: dict[int, object] = field(default_factory=dict)
@@ -200,7 +200,7 @@ class Changes:
         return replace(
             self,
             facts=[*self.facts],
-            slots=Counter(self.slots),
+            slots=self.slots.copy(),
             running=Counter(self.running),
             lined_up={*self.lined_up},
             readers={**self.readers},

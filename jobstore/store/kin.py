@@ -1,10 +1,9 @@
 """Which jobs another has to do with: what it was made from, what waited for it, and other runs.
 
-A job's own history names most of them, in words that `events` writes. The rest is found by two
-indexes: the jobs that wait for it, and the runs of its definition on either side of it.
+A job's own history names most of them, in notes that `events` writes and reads. The rest is found
+by two indexes: the jobs that wait for it, and the runs of its definition on either side of it.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +12,7 @@ from sqlalchemy import bindparam, func, select
 
 from jobstore.model.job import Job, Moment
 from jobstore.store import schema
-from jobstore.store.events import FOLLOWED_BY, RELEASED, RETRY_OF, TRIED_AGAIN
+from jobstore.store.events import FOLLOWED_BY, RELEASED, RETRY_OF, TRIED_AGAIN, jobs_named
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import ZERO, limit
 from jobstore.store.history import History
@@ -21,7 +20,6 @@ from jobstore.store.search import NEWEST_RUN
 
 _job: Final = schema.JOB.c
 _MOST: Final = 6  # jobs that have the same to do with another
-_NAMED: Final = re.compile(r"\bjobs? (\d+(?:, \d+)*)")
 
 # The jobs that wait for another, or were cancelled since it did not succeed.
 FOLLOWERS: Final = Statement(
@@ -93,9 +91,8 @@ async def _named(
 def _told(timeline: Sequence[Moment], event: str) -> Iterator[int]:
     """Yield the ids that a job's history names where it tells of an event."""
     for moment in timeline:
-        found = _NAMED.search(moment.detail or "") if moment.event == event else None
-        if found:
-            yield from map(int, found[1].split(", "))
+        if moment.event == event:
+            yield from jobs_named(moment)
 
 
 def retried_as(timeline: Sequence[Moment]) -> list[int]:

@@ -55,22 +55,22 @@ def _finding(engine: str) -> str:
     same = zip(_KEY, _members(_KEY, engine), strict=True)
     matching = " AND ".join(f"period.{name} = {value}" for name, value in same)
     columns = ", ".join(f"period.{name}" for name in _COLUMNS)
-    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"  # noqa: S608 - the names are ours
+    return f"SELECT {columns} FROM {_FROM[engine]} CROSS JOIN period WHERE {matching}"
 
 
 def _naming(engine: str) -> str:
     key = _KEY[:3]
     values = _members(key, engine)
     matching = " AND ".join(f"{name} = {value}" for name, value in zip(key, values, strict=True))
-    count = f"(SELECT count(*) FROM period WHERE {matching})"  # noqa: S608 - ours
-    return f"SELECT {', '.join(values)}, {count} FROM {_FROM[engine]}"  # noqa: S608 - ours
+    count = f"(SELECT count(*) FROM period WHERE {matching})"
+    return f"SELECT {', '.join(values)}, {count} FROM {_FROM[engine]}"
 
 
 def _putting(engine: str) -> str:
     columns, values = ", ".join(_COLUMNS), ", ".join(_members(_COLUMNS, engine))
     new = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
     return (
-        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"  # noqa: S608 - the names are ours
+        f"INSERT INTO period ({columns}) SELECT {values} FROM {_FROM[engine]} WHERE true"
         f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {new}"
     )
 

@@ -23,6 +23,7 @@ from jobstore.model.job import FIRST_ERROR, Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
 from jobstore.store.codec import encode_ids, writable
+from jobstore.store.events import DELETED
 from jobstore.store.expressions import (
     NUMBER,
     Statement,
@@ -230,7 +231,6 @@ _running_when_it_died: Final = or_(
 )
 
 CANCEL_ASKED: Final = "cancel asked"
-DELETED: Final = "deleted"
 
 _asked: Final = and_(_event.event == constant(CANCEL_ASKED), _event.detail == bindparam("asker"))
 

@@ -4,7 +4,7 @@ A statement that looks at many rows is a long read transaction, and while it las
 truncated. So the history is read in windows of a fixed number of jobs, whether they match or not.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -194,6 +194,14 @@ class Windows:
             parts.append(await self._searched(None, statement, first=first, last=last, **values))
             last = first - 1
 
+    async def together(self, statements: Sequence[Statement], **values: object) -> list[list[Any]]:
+        """Execute statements that see the store at one moment; return their rows."""
+        return await self._reader.together(statements, **values)
+
+    async def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Execute a statement that reads a bounded number of rows."""
+        return await self._rows(statement, **values)
+
     async def _windows(
         self,
         values: Mapping[str, Any],
@@ -230,6 +238,12 @@ class Windows:
             found = self._searched(budget, search_sql.NEWEST, last=last)
         ((newest,),) = await found
         return None if newest is None else int(newest)
+
+    async def _row(self, statement: Statement, **values: object) -> Any:
+        return next(iter(await self._rows(statement, **values)), None)
+
+    async def _rows(self, statement: Statement, **values: object) -> list[Any]:
+        return await self._reader.rows(statement, **values)
 
     async def _searched(
         self, budget: Budget | None, statement: Statement, /, **values: object

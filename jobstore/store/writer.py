@@ -228,20 +228,24 @@ class Writer(ABC):
         try:
             while self._waiting:
                 await asyncio.sleep(0)  # so that what comes in the same moment is there as well
-                done, batch = await self._next_batch()
-                self.committed(done.changes)
-                if self.measured is not None and done.seconds is not None:
-                    operations = [each for each in batch if each.operation is not nothing]
-                    if operations:
-                        self.measured(done.seconds, len(operations))
-                for entry, outcome in zip(batch, done.outcomes, strict=True):
-                    try:
-                        entry.told(outcome)
-                    except Exception:
-                        log.exception("an outcome could not be reported", extra={"action": "tell"})
+                await self._work_off_one()
                 self._mend()
         finally:
             self._busy = None
+
+    async def _work_off_one(self) -> None:
+        """Run a batch, and tell of it; nothing of it is kept once the next one begins."""
+        done, batch = await self._next_batch()
+        self.committed(done.changes)
+        if self.measured is not None and done.seconds is not None:
+            operations = len(batch) - [entry.operation for entry in batch].count(nothing)
+            if operations:
+                self.measured(done.seconds, operations)
+        for entry, outcome in zip(batch, done.outcomes, strict=True):
+            try:
+                entry.told(outcome)
+            except Exception:
+                log.exception("an outcome could not be reported", extra={"action": "tell"})
 
     async def _next_batch(self) -> tuple[Batch, Sequence[Entry]]:
         batch, self._waiting = self._waiting, []

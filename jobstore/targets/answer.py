@@ -33,8 +33,8 @@ class Answer(AbstractStreamWriter):
         method: the request's method, since an answer to HEAD has no body.
     """
 
-    def __init__(self, method: str) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, method: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.begun: asyncio.Future[None] = self._loop.create_future()
         self.length = None
         self._method = method

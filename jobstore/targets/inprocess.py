@@ -28,6 +28,7 @@ from jobstore.model.message import (
 )
 from jobstore.targets.answer import Answer
 from jobstore.targets.mount import Mount
+from jobstore.targets.pipe import ReadFlow
 from jobstore.targets.upload import Upload
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class InProcess:
         self._server = server
         self._protocol = server()
         self._protocol.transport = _Wire()
+        # Kept: to ask for the running loop is a system call, and each job would often ask.
+        self.loop = asyncio.get_running_loop()
+        self.flow = ReadFlow()
 
     def send(self, request: Request, handle: JobHandle) -> "_Call":
         """Call the application and yield its response; leaving early cancels its handler.
@@ -107,7 +111,7 @@ class InProcess:
         self, message: RawRequestMessage, payload: StreamReader, answer: Answer, handle: JobHandle
     ) -> None:
         """Run the handler of one request to its end."""
-        task: asyncio.Task[None] | None = asyncio.current_task()
+        task: asyncio.Task[None] | None = asyncio.current_task(self.loop)
         assert task is not None
         request = self._server.request_factory(message, payload, self._protocol, answer, task)
         request[_HANDLE] = handle
@@ -129,7 +133,7 @@ class InProcess:
 
         Most answers are complete and need no writer.
         """
-        started = asyncio.get_running_loop().time()
+        started = self.loop.time()
         try:
             response = await self._server.request_handler(request)
         except web.HTTPException as exc:
@@ -155,19 +159,19 @@ class _Call:
         self._target = target
         self._request = request
         self._handle = handle
-        self._answer = Answer(request.method)
+        self._answer = Answer(request.method, target.loop)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Response:
-        request, answer = self._request, self._answer
-        upload, sent = Upload(request), _mounted(request, self._target.mount)
-        run = self._target.run(_message(sent), upload.payload, answer, self._handle)
-        self._tasks.append(asyncio.create_task(run))
+        request, answer, target = self._request, self._answer, self._target
+        upload, sent = Upload(request, target.flow, target.loop), _mounted(request, target.mount)
+        run = target.run(_message(sent), upload.payload, answer, self._handle)
+        self._tasks.append(target.loop.create_task(run))
         if upload.pending:
-            self._tasks.append(asyncio.create_task(upload.pour(answer.fail)))
+            self._tasks.append(target.loop.create_task(upload.pour(answer.fail)))
         try:
             await answer.begun
-            return _placed(answer.response(), request, self._target.mount)
+            return _placed(answer.response(), request, target.mount)
         except BaseException:
             await self.__aexit__()
             raise

@@ -9,8 +9,8 @@ from aiohttp.base_protocol import BaseProtocol
 BOUND: Final = 256 * 1024  # bytes that may wait for their reader before the source has to wait
 
 
-class _ReadFlow(BaseProtocol):
-    """The part of a connection that a StreamReader uses."""
+class ReadFlow(BaseProtocol):
+    """The part of a connection that a StreamReader uses: nothing of it depends on the body."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -27,7 +27,7 @@ class _ReadFlow(BaseProtocol):
         """Do nothing: no more data will come."""
 
 
-class _Flow(_ReadFlow):
+class _Flow(ReadFlow):
     """Something whose reading can be paused and resumed."""
 
     def __init__(self) -> None:
@@ -44,9 +44,9 @@ class _Flow(_ReadFlow):
         self.room.set()
 
 
-def whole(body: bytes) -> StreamReader:
+def whole(body: bytes, flow: ReadFlow, loop: asyncio.AbstractEventLoop) -> StreamReader:
     """Return a reader of a complete body."""
-    reader = StreamReader(_ReadFlow(), max(BOUND, len(body)))
+    reader = StreamReader(flow, max(BOUND, len(body)), loop=loop)
     reader.feed_data(body)
     reader.feed_eof()
     return reader

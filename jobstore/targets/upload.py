@@ -1,5 +1,6 @@
 """The request of a call without a socket: the body that a handler reads."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -8,7 +9,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.http_parser import DeflateBuffer
 
 from jobstore.model.message import Request, chunks, header
-from jobstore.targets.pipe import Pipe, whole
+from jobstore.targets.pipe import Pipe, ReadFlow, whole
 
 # aiohttp's parser undoes these by itself, so that no handler on a socket ever sees them.
 _CODINGS: Final = frozenset({"gzip", "deflate", "br", "zstd"})
@@ -19,19 +20,20 @@ class Upload:
 
     Args:
         request: the request; its body is read no faster than the handler reads it.
+        flow: the connection of bodies that are complete.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, flow: ReadFlow, loop: asyncio.AbstractEventLoop) -> None:
         self.payload = EMPTY_PAYLOAD
         self.pending = False
         self._body = request.body
         if request.body != b"":
-            self._open(header(request.headers, "content-encoding"))
+            self._open(header(request.headers, "content-encoding"), flow, loop)
 
-    def _open(self, coding: str | None) -> None:
+    def _open(self, coding: str | None, flow: ReadFlow, loop: asyncio.AbstractEventLoop) -> None:
         self._coding = coding.lower() if coding and coding.lower() in _CODINGS else None
         if isinstance(self._body, bytes) and not self._coding:
-            self.payload = whole(self._body)
+            self.payload = whole(self._body, flow, loop)
         else:
             self.pending = True
             self._pipe = Pipe()

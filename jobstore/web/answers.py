@@ -14,6 +14,7 @@ from jobstore.model.message import BODILESS, Headers, Response, phrase_of
 from jobstore.web import wire
 
 _SERVER: Final = ("Server", SERVER_SOFTWARE)
+_NO_CONTENT: Final = 204
 
 
 def own(status: int, headers: Headers, body: bytes = b"", *, explicit: bool = False) -> bytes:
@@ -78,7 +79,7 @@ def _written(response: Response, given: Headers, *, explicit: bool = False) -> b
 def _length(status: int, body: bytes, *, explicit: bool) -> Headers:
     """Return a body's ``Content-Length``, where it is allowed: RFC 9110 section 8.6."""
     if status in BODILESS:
-        return (("Content-Length", "0"),) if explicit and status == 204 else ()  # noqa: PLR2004
+        return (("Content-Length", "0"),) if explicit and status == _NO_CONTENT else ()
     return (("Content-Length", str(len(body))),)
 
 

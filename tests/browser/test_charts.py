@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from jobstore.model import clock
 from tests.browser.conftest import Open, check_looks
@@ -119,11 +119,11 @@ async def test_a_bar_leads_to_its_jobs(client: Client, open_page: Open) -> None:
     bar = page.locator("svg.chart a").first
     label = await bar.locator("title").text_content() or ""
     await bar.click()
-    assert await page.locator("tbody#rows tr").count() == int(
-        label.rpartition(": ")[2].split(" ")[0]
-    )
+    counted = int(label.rpartition(": ")[2].split(" ")[0])
+    await expect(page.locator("tbody#rows tr")).to_have_count(counted)
     await page.goto(f"{client.url}/_jobs/ui/activity")
     await page.fill("input[name=running_at]", "2h")
     await page.click("text=List the jobs")
+    await page.wait_for_url("**running_at*")
     assert "running_at" in await page.inner_text("form[role=search]")
     assert await page.locator("#q-error").count() == 0

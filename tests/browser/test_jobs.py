@@ -9,9 +9,10 @@ from urllib.parse import urljoin, urlsplit
 import pytest_asyncio
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from playwright.async_api import expect
 
 from tests.accounts import basic
-from tests.browser.conftest import Open, check_looks
+from tests.browser.conftest import LOOKS, Open, check_looks
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
 
@@ -46,7 +47,7 @@ async def test_from_the_start_page_to_why_a_job_failed_without_a_script(
 ) -> None:
     page = await open_page(f"{client.url}/_jobs/ui/", java_script_enabled=False)
     await page.click("text=failed")
-    assert await page.locator("tbody tr").count() == 1
+    await expect(page.locator("tbody tr")).to_have_count(1)
     await page.click("tbody tr td.id a")
     assert "No connection to 127.0.0.1:9" in await page.inner_text(".story")
     await page.goto(f"{client.url}/_jobs/ui/1")
@@ -68,6 +69,33 @@ async def test_the_filter_is_reached_and_used_by_keys(client: Client, open_page:
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/ui/2")
     assert await page.inner_text("h1") == "GET /greet/you?and=me"
+
+
+async def test_what_a_jobs_time_went_into_fits_on_a_telephone(
+    client: Client, open_page: Open
+) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/4", **LOOKS["mobile"])
+    drawing = page.get_by_role("img", name="attempt 3: 503 after")
+    await expect(drawing).to_have_count(1)  # the other one is for larger screens
+    hidden = "each => each.parentNode.scrollWidth - each.parentNode.clientWidth"
+    assert await drawing.evaluate(hidden) == 0
+    ends = "all => all.map(each => each.getBoundingClientRect().right)"
+    box = await drawing.bounding_box()
+    assert box is not None
+    assert max(await drawing.locator("*").evaluate_all(ends)) <= box["x"] + box["width"]
+
+
+async def test_the_help_names_the_filters_also_on_a_telephone(
+    client: Client, open_page: Open
+) -> None:
+    page = await open_page(f"{client.url}/_jobs/ui/activity", **LOOKS["mobile"])
+    await expect(page.locator("#help")).to_be_hidden()  # it would name keys only
+    await page.goto(f"{client.url}/_jobs/ui/")
+    await page.click("#help")
+    await expect(page.locator("#keys")).to_be_in_viewport()
+    await expect(page.locator("#filters")).to_be_in_viewport()
+    await expect(page.locator("#keys kbd").first).to_be_hidden()
+    await check_looks(page)
 
 
 async def test_nothing_that_a_client_sends_is_run(client: Client, open_page: Open) -> None:

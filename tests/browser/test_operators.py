@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from jobstore.model.account import Role
 from jobstore.model.passwords import hashed
@@ -54,7 +54,7 @@ async def test_an_admin_works_without_scripts_from_login_to_logout(
     await page.get_by_role("button", name="Pause", exact=True).click()
     await page.get_by_text("paused by alice").wait_for()
     await page.get_by_role("button", name="Resume /", exact=True).click()
-    assert await page.get_by_text("paused by alice").count() == 0
+    await expect(page.get_by_text("paused by alice")).to_have_count(0)
     await page.get_by_role("link", name="Slots… of /", exact=True).click()
     await page.get_by_role("spinbutton", name="Slots").fill("7")
     await page.get_by_role("button", name="Set the slots").click()
@@ -84,6 +84,7 @@ async def test_a_session_that_an_admin_ended_is_over_at_the_next_click(
     page = await open_page(f"{server.url}/_jobs/ui/")
     await log_in(page, "rita")
     await page.get_by_role("link", name="Targets").click()
+    await page.wait_for_url("**/targets")
     assert await page.get_by_role("button", name="Resume").count() == 0
     assert await page.get_by_role("link", name="Pause", exact=True).count() == 0
     admin = await open_page(f"{server.url}/_jobs/ui/access")

@@ -109,7 +109,10 @@ def test_what_may_take_effect_twice_is_confirmed(store: Path, method: str, asked
 
     stocked(store, interrupted, now())
     if asked:
-        assert "Job 7 was interrupted, and its POST may have taken effect" in refused("retry", 7)
+        assert (
+            "Job 7 was interrupted, and its POST may have taken effect; sent again, it may take "
+            "effect twice. Run it again?" in refused("retry", 7)
+        )
         assert 8 not in states(store)
     assert said("retry", 7, *(["--yes"] if asked else [])) == "1 job was run again.\n"
     assert states(store)[8] == ("queued", "none")

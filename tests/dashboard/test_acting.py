@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from jobstore.model import clock
 from jobstore.model.account import Role
 from jobstore.model.job import Failure
-from tests.accounts import People
+from tests.accounts import People, basic
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
 from tests.stock import stocking
@@ -169,7 +169,7 @@ async def test_the_question_says_what_may_happen_twice(
 ) -> None:
     done = "Whatever its target has already done may then happen twice."
     cases = (
-        ("POST", Failure.INTERRUPTED, "its POST may have taken effect. It may then take effect tw"),
+        ("POST", Failure.INTERRUPTED, "its POST may have taken effect; sent again, it may take "),
         ("POST", Failure.TIMEOUT, done),
         ("PUT", Failure.INTERRUPTED, done),
         ("GET", Failure.INTERRUPTED, ""),
@@ -373,6 +373,31 @@ async def test_an_operation_is_stopped_and_a_deletion_of_many_is_undone(client: 
     assert "Nothing to restore" in await look(client, "operations/1/undo")
     assert "It is over already: it is done." in await look(client, "operations/2/stop", 409)
     assert "It is over already" in page(await send(client, "operations/2/stop"), 409)
+
+
+async def test_nobody_can_pass_for_an_operation_by_their_name(client: Client) -> None:
+    ids = [await client.done("/greet/world") for _ in range(2)]
+    await answered(client, f"selected/delete?id={ids[0]}")
+    await over(client, 1)
+    imposter = {"Authorization": basic("operation 1")}
+    deleted = await send(client, f"{ids[1]}/delete", headers=imposter)
+    assert deleted.status == 303, page(deleted, deleted.status)
+    assert 'by <a href="./operations/1">operation 1</a>' in await look(client, str(ids[0]))
+    other = await look(client, str(ids[1]))
+    assert 'by "operation 1"' in other
+    assert "operations/1" not in other
+    assert "Restore 1 job?" in await look(client, "operations/1/undo")
+
+
+async def test_a_cancellation_leads_to_no_operation_whoever_asked_for_it(gated: Client) -> None:
+    job_id = await gated.submit("/wait/a")
+    await gated.when("a", "started")
+    imposter = {"Authorization": basic("operation 1")}
+    assert (await send(gated, f"{job_id}/cancel", headers=imposter)).status == 303
+    await ended(gated, job_id)
+    shown = await look(gated, str(job_id))
+    assert "by operation 1" in shown
+    assert "operations/1" not in shown
 
 
 async def test_what_was_cancelled_at_once_is_retried_as_just_these(gated: Client) -> None:

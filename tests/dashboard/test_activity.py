@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.dashboard import words
 from jobstore.dashboard.activity import RANGES, spans
-from jobstore.model import clock
+from jobstore.model import clock, words
 from jobstore.model.account import Role
 from jobstore.model.clock import SECOND
 from jobstore.model.periods import HOUR, QUARTER, Dimension, start_of

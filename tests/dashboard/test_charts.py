@@ -17,7 +17,8 @@ from jobstore.dashboard.draw.trend import Point, trend
 from jobstore.model.clock import SECOND
 from tests.stores import START
 
-HOUR = 3600 * SECOND
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MIDNIGHT = START // DAY * DAY
 GOLDEN = Path(__file__).parent / "golden"
@@ -45,6 +46,9 @@ DRAWINGS = {
         [
             Mark(at=MIDNIGHT + HOUR, label="restart 01:00"),
             Mark(at=MIDNIGHT + 4 * HOUR, label="crash, restart 04:00", bad=True),
+            Mark(at=MIDNIGHT + 4 * HOUR + MINUTE, label="crash, restart 04:01", bad=True),
+            Mark(at=MIDNIGHT + 4 * HOUR + 30 * MINUTE, label="restart 04:30"),
+            Mark(at=MIDNIGHT + 5 * HOUR + 59 * MINUTE, label="restart 05:59"),
         ],
     ),
     "spark": sparkline(
@@ -119,6 +123,21 @@ def test_text_in_a_drawing_is_text() -> None:
     assert isinstance(drawn, Svg)
     root = ET.fromstring(drawn)  # noqa: S314 - it is our own
     assert (root.get("aria-label"), [*root.itertext()]) == (evil, [evil])
+
+
+def labels(*marks: Mark) -> list[str]:
+    """Read the labels of marks that are drawn over six hours."""
+    return re.findall(r'<text class="over[^>]*>([^<]*)', bars(hours(6), "", marks))
+
+
+def test_marks_that_are_close_together_share_a_label_that_counts_them() -> None:
+    restarts = [Mark(at=MIDNIGHT + n * MINUTE, label=f"restart 00:{n:02}") for n in (10, 12, 14)]
+    crash = Mark(at=MIDNIGHT + 13 * MINUTE, label="crash, restart 00:13", bad=True)
+    late = Mark(at=MIDNIGHT + 3 * HOUR, label="restart 03:00")
+    assert labels(*restarts, late) == ["restart 00:10 and 2 more", "restart 03:00"]
+    assert labels(*restarts[:2], crash) == ["crash, restart 00:13 and 2 more"]
+    ends = [Mark(at=MIDNIGHT + 6 * HOUR - n * MINUTE, label=f"-{n} min") for n in (20, 10, 0)]
+    assert labels(*ends) == ["-20 min and 2 more"]
 
 
 def test_what_is_but_a_little_can_be_seen() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from jobstore.dashboard.assets import assets
 from jobstore.dashboard.draw.spans import spans
-from jobstore.dashboard.draw.waterfall import waterfall
+from jobstore.dashboard.draw.svg import LETTER
+from jobstore.dashboard.draw.waterfall import NARROW, waterfall
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment
 from jobstore.model.lifecycle import Result, State
@@ -102,6 +103,34 @@ def test_spans_follow_one_another_from_the_submission_to_the_end() -> None:
     assert drawn.count('class="death"') == 1
     assert "held since" in drawn
     assert "attempt 2: interrupted after 1.0 s" in drawn  # in its label, for who cannot see it
+
+
+def test_on_a_narrow_screen_the_words_stand_above_the_bars() -> None:
+    attempts = [tried(1, 1, 2, 503), tried(2, 900, 960, 200)]
+    happened = [Moment(job_id=1, at=at(5), event="held", detail="refused")]
+    drawn = waterfall(ended(2, 960), attempts, happened, at(1000), NARROW)
+    assert [kind for kind, _, _ in bars(drawn)] == ["wait", "fail", "wait", "done"]
+    assert max(x + width for _, x, width in bars(drawn)) <= NARROW.right
+    longest = "14 min 58 s, its target could not be reached"
+    (x,) = re.findall(rf'<text x="([\d.]+)" y="\d+.0" text-anchor="start">{longest}<', drawn)
+    assert float(x) + len(longest) * LETTER < NARROW.width + 5  # which is a letter less
+    assert len(re.findall(r'text-anchor="middle">', drawn)) <= NARROW.most_ticks + 1
+    assert "held since" in drawn
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [
+        ("status 503; retrying in 2 s (Retry-After: 2 s)", "2.0 s (Retry-After: 2 s)"),
+        ("status 503; retrying in 2 s", "2.0 s"),
+        ("no (Retry-After: 9 s); retrying in 2 s", "2.0 s"),  # which the target said
+        ("retrying in 9 s (Retry-After: 9 s): no; retrying in 2 s", "2.0 s"),
+    ],
+)
+def test_only_what_is_said_of_a_pause_is_said_beside_it(said: str, label: str) -> None:
+    first = replace(tried(1, 0, 1, 503), detail=said)
+    found = spans(ended(2, 4), [first, tried(2, 3, 4, 200)], [], at(4))
+    assert [each.label for each in found if each.name == "backoff"] == [label]
 
 
 def test_a_wait_that_is_far_longer_than_all_else_is_cut() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.dashboard.query import line_of
+from jobstore.dashboard.query import EXAMPLES, line_of
 from jobstore.model.account import Role
 from jobstore.model.errors import QueryInvalid
 from jobstore.server import Server
+from jobstore.web.filters import FILTERS
 from tests.accounts import People, basic
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
@@ -86,7 +87,7 @@ async def test_tabs_have_the_kept_counts_and_lead_to_the_same_filters(client: Cl
     await client.done("/nobody/there")
     found = tabs(await client("GET", f"{UI}?state=failed"))
     assert found["all 2"] == "./"
-    assert (found["done 1"], found["failed 1"]) == ("?state=done", "?state=failed")
+    assert (found["done 1 any status"], found["failed 1"]) == ("?state=done", "?state=failed")
     assert (found["queued 0"], found["result held 2"]) == ("?state=queued", "?result=held")
     narrowed = tabs(await client("GET", f"{UI}?path=/greet"))
     assert narrowed["done"] == "?path=/greet&state=done"  # nothing is counted for it
@@ -110,6 +111,15 @@ async def test_filters_are_those_of_the_api(client: Client) -> None:
     page = words(await client("GET", f"{UI}?state=done&owner=shop"))
     assert "GET /_jobs?state=done&owner=shop" in page
     assert "jobstore history --state done --owner shop" in page
+
+
+async def test_the_help_has_an_example_of_each_filter(client: Client) -> None:
+    page = words(await client("GET", UI))
+    assert list(EXAMPLES) == list(FILTERS)
+    for name, (value, found) in EXAMPLES.items():
+        assert f"{name}:{value} jobs {found}" in page
+        moved = await client("GET", UI, params={"q": f"{name}:{value}"})
+        assert (await client("GET", UI + moved.headers["Location"])).status == 200
 
 
 async def test_a_line_is_another_way_to_write_the_url(client: Client) -> None:

@@ -40,7 +40,7 @@ MODULE: Final = re.compile(r"\b(jobstore|aiohttp|sqlalchemy|psycopg|sqlite3)\.(\
 def kinds(kind: type[JobstoreError] = JobstoreError) -> Iterator[type[JobstoreError]]:
     """List the kinds of errors below one, those in `jobstore.model.errors`."""
     for below in kind.__subclasses__():
-        if below.__module__ == errors.__name__:
+        if below.__module__.startswith(f"{errors.__name__}."):
             yield below
             yield from kinds(below)
 

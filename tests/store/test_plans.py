@@ -77,7 +77,7 @@ ALONG: Final = {
 
 # The statements that sort, each with the reason.
 SORTING: Final = {
-    "history.TIMELINE": "has the few events of a single job",
+    "job_records.TIMELINE": "has the few events of a single job",
     "overview.SUMS": "adds up names, of which each span has a bounded number",
     "target_states.RUNNING": "no more jobs run than there are slots",
 }

@@ -225,6 +225,8 @@ async def test_what_a_target_says_unasked_is_the_answer_to_no_job(before: Before
         ("/too-late", (502, "failed")),
         ("/too-short", (502, "failed")),
         ("/gives-up", (502, "failed")),
+        ("/cancels-its-task", (502, "failed")),
+        ("/unpreparable", (502, "failed")),
         ("/injected", (502, "failed")),
     ],
 )
@@ -252,7 +254,7 @@ async def test_a_job_whose_handler_goes_on_when_its_time_is_over_still_ends_with
 
 
 async def test_a_handler_that_never_heeds_its_cancellation_does_not_keep_its_job_from_ending(
-    serve: Serve, http: ClientSession
+    serve: Serve, store_path: Path, http: ClientSession
 ) -> None:
     server = await serve(target=GATED, executor={"cancel_grace": "100ms", "concurrency": 1})
     client = Client(http, server.url)
@@ -260,6 +262,19 @@ async def test_a_handler_that_never_heeds_its_cancellation_does_not_keep_its_job
     await client.when("a", "started")
     assert (await client("PUT", f"/_api/job/{job_id}/cancel")).status == 200
     assert (await client.fetched(job_id)).status == 410
+    await client.let("b")
+    assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
+    await client.let("a")  # whose end comes too late for anybody
+    assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
+    assert [state for state, _ in states(store_path).values()] == ["cancelled", "done", "done"]
+
+
+async def test_a_job_whose_handler_never_heeds_its_time_limit_ends_and_frees_its_slot(
+    serve: Serve, http: ClientSession
+) -> None:
+    target, executor = {**GATED, "timeout": "200ms"}, {"cancel_grace": "100ms", "concurrency": 1}
+    client = Client(http, (await serve(target=target, executor=executor)).url)
+    assert (await client.fetched(await client.submit("/linger/a"))).status == 504
     await client.let("b")
     assert (await client.fetched(await client.submit("/wait/b"))).body == b"b is done"
 

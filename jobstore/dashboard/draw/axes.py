@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from jobstore.dashboard.words import moment
 from jobstore.model.clock import SECOND
+from jobstore.model.words import moment
 
 _MINUTE: Final = 60 * SECOND
 _HOUR: Final = 60 * _MINUTE

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
-from jobstore.dashboard.draw.svg import Svg, drawing, element
-from jobstore.dashboard.words import count
+from jobstore.dashboard.draw.svg import LETTER, Svg, drawing, element
+from jobstore.model.words import count
 
 _WIDTH: Final = 1200
 _LEFT: Final = 48  # of which so much is for the numbers
@@ -14,7 +14,9 @@ _TOP: Final = 16
 _BASE: Final = 116
 _HEIGHT: Final = 140
 _LEAST: Final = 2  # how high what there is but a little of is shown
-_ROOM: Final = 60  # for a label
+_NARROW: Final = 4  # so narrow bars have no gaps
+_ROOM: Final = 60  # for the label of a time
+_MORE: Final = 13 * LETTER  # for how many marks have the same label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def _shapes(frame: _Frame, of: Sequence[Bar]) -> Iterator[Svg]:
     paths: dict[str, list[str]] = {"done": [], "cancel": [], "fail": []}
     for bar in of:
         x, end = frame.x(bar.since), frame.x(bar.until)
-        gap = 1 if end - x > 4 else 0  # noqa: PLR2004 - pixels
+        gap = 1 if end - x > _NARROW else 0
         width, y = max(1.0, end - x - gap), float(_BASE)
         for number, tone in ((bar.fine, "done"), (bar.cancelled, "cancel"), (bar.wrong, "fail")):
             if number:
@@ -145,21 +147,44 @@ def _times(frame: _Frame) -> Iterator[Svg]:
 
 
 def _marks(frame: _Frame, marks: Sequence[Mark]) -> Iterator[Svg]:
+    shown = [mark for mark in marks if frame.since <= mark.at <= frame.until]
+    for mark in shown:
+        x, line = frame.x(mark.at), "death" if mark.bad else "level"
+        yield element("path", element("title", mark.label), class_=line, d=f"M{x:.1f} 4V{_BASE}")
+    for group in _together(frame, shown):
+        yield _label_of(frame, group)
+
+
+def _together(frame: _Frame, marks: Sequence[Mark]) -> Sequence[Sequence[Mark]]:
+    """Group marks that are too close to one another for labels of their own."""
+    groups: list[list[Mark]] = []
     free = 0.0  # from where on there is room for the next label
     for mark in marks:
-        if not frame.since <= mark.at <= frame.until:
-            continue
-        x = frame.x(mark.at)
-        line = "death" if mark.bad else "level"
-        yield element("path", element("title", mark.label), class_=line, d=f"M{x:.1f} 4V{_BASE}")
-        if x >= free:
-            near_end = x > _WIDTH - 2 * _ROOM
-            yield element(
-                "text",
-                mark.label,
-                class_="lab-fail" if mark.bad else None,
-                x=x - 4 if near_end else x + 4,
-                y=12,
-                text_anchor="end" if near_end else None,
-            )
-            free = x + 2 * _ROOM
+        width = len(mark.label) * LETTER
+        begin = _begin(frame.x(mark.at), width)
+        if groups and begin < free:
+            groups[-1].append(mark)
+        else:
+            groups.append([mark])
+            free = begin + width + _MORE
+    return groups
+
+
+def _begin(x: float, width: float) -> float:
+    """Return where the label of a mark begins: behind it, or before it at the end."""
+    return x + 4 if x + width + _MORE < _WIDTH else x - 4 - width
+
+
+def _label_of(frame: _Frame, marks: Sequence[Mark]) -> Svg:
+    """Write the label of the worst of some marks that stand together, and how many more are."""
+    worst, more, x = max(marks, key=lambda mark: mark.bad), len(marks) - 1, frame.x(marks[0].at)
+    label, bad = worst.label, " lab-fail" if worst.bad else ""
+    behind = _begin(x, len(label) * LETTER) > x
+    return element(
+        "text",
+        f"{label} and {count(more)} more" if more else label,
+        class_=f"over{bad}",
+        x=x + 4 if behind else x - 4,
+        y=12,
+        text_anchor=None if behind else "end",
+    )

@@ -7,7 +7,7 @@ from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, drawing, element
-from jobstore.dashboard.words import duration, moment, since_then
+from jobstore.model.words import duration, moment, since_then
 
 _WIDTH: Final = 900
 _LEFT: Final = 60

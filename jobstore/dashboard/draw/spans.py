@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobstore.dashboard import words
+from jobstore.model import words
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import State
 from jobstore.model.retry import asked_for

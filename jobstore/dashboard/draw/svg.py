@@ -7,6 +7,8 @@ policy allows no inline styles.
 from html import escape
 from typing import Final
 
+# How wide a letter is in a drawing, about.
+LETTER: Final = 6.2
 # What Python cannot have as the name of an argument, or by another name.
 _NAMES: Final = {"class_": "class", "view_box": "viewBox"}
 

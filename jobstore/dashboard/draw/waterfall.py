@@ -1,8 +1,4 @@
-"""A waterfall of a job's time: waiting, attempts, pauses and the result, one below the other.
-
-A wait that is far longer than everything else would hide the rest. So it is cut: drawn
-shorter, with a mark, and labelled with its full length.
-"""
+"""A waterfall of a job's time: waiting, attempts, pauses and the result, one below the other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,130 +6,88 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from jobstore.dashboard import words
 from jobstore.dashboard.draw.spans import SpanRow, spans
-from jobstore.model.clock import SECOND
+from jobstore.dashboard.draw.svg import LETTER
+from jobstore.dashboard.draw.time_axis import TimeAxis
+from jobstore.model import words
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 
-_WIDTH: Final = 1240
-_LEFT: Final = 120  # where the time begins; what a row is stands before that
-_RIGHT: Final = 1100  # where it ends; there is room for a result that is still held
 _TOP: Final = 30
-_ROW: Final = 27
-_BAR: Final = 14
-_LETTER: Final = 6.2  # how wide one is, about
 # What is written in the page's colour on a bar; all other bars are bright in both themes.
 _INK: Final[Mapping[str, str]] = {"wait": "lab strong"}
-_CUT: Final = 20  # times as long as all attempts: then a wait is cut
-_SHORT: Final = SECOND // 100
-_STEPS: Final = tuple(
-    SECOND * step // 1000
-    for step in (
-        *(1, 2, 5, 10, 20, 50, 100, 200, 500),
-        *(1_000 * s for s in (1, 2, 5, 10, 15, 30)),
-        *(60_000 * m for m in (1, 2, 5, 10, 15, 30)),
-        *(3_600_000 * h for h in (1, 2, 3, 6, 12, 24, 48, 168)),
-    )
-)
-_MOST_TICKS: Final = 10
-_TICK: Final = 14  # letters that one takes up
 
 
-# --- where a time is ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """The time axis of the drawing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where things are in a drawing, in pixels.
 
     Args:
-        knots: times and positions in order; in between, the scale is linear.
-        cuts: the spans that are drawn shorter than they are.
+        kind: its class, besides those that all of them have.
+        left: where the time begins.
+        right: where it ends; there is room for a result that is still held.
+        row: how high a row is.
+        bar: how high its bar is.
+        above: what height is for words above the bar; if there is none, they stand beside it.
+        most_ticks: how many steps of time are marked at most.
     """
 
-    knots: Sequence[tuple[int, float]]
-    cuts: Sequence[SpanRow]
-
-    @classmethod
-    def of(cls, rows: Sequence[SpanRow]) -> "Axis":
-        """Create the axis for consecutive rows."""
-        runs = sum(row.length for row in rows if row.attempt)
-        most = _CUT * max(runs, _SHORT) if runs else None
-        cuts = [row for row in rows if not row.attempt and most is not None and row.length > most]
-        drawn = [max(runs, _SHORT) // 2 if row in cuts else row.length for row in rows]
-        scale = (_RIGHT - _LEFT) / max(sum(drawn), 1)
-        knots, place = [(rows[0].start, float(_LEFT))], float(_LEFT)
-        for row, length in zip(rows, drawn, strict=True):
-            place += length * scale
-            knots.append((row.end, place))
-        return cls(knots, cuts)
-
-    def __call__(self, at: int) -> float:
-        """Return the position of a time."""
-        before = self.knots[0]
-        for knot in self.knots[1:]:
-            if at <= knot[0]:
-                share = (at - before[0]) / max(knot[0] - before[0], 1)
-                return before[1] + share * (knot[1] - before[1])
-            before = knot
-        return before[1]
-
-    @property
-    def ticks(self) -> list[tuple[int, float]]:
-        """Return the labelled times, from the first one on; there are none inside cuts."""
-        start, end = self.knots[0][0], self.knots[-1][0]
-        if self.cuts:
-            named = sorted({knot[0] for knot in self.knots})
-            return _apart([(at - start, self(at)) for at in named])
-        step = next((s for s in _STEPS if (end - start) / s <= _MOST_TICKS), _STEPS[-1])
-        return [(at, self(start + at)) for at in range(0, end - start + 1, step)]
+    kind: str
+    width: int
+    left: int
+    right: int
+    row: int
+    bar: int
+    above: int
+    most_ticks: int
 
 
-def _apart(ticks: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Leave out labels that would overlap."""
-    kept = [ticks[0]]
-    for tick in ticks[1:]:
-        apart = tick[1] - kept[-1][1] > _TICK * _LETTER
-        if apart and words.since_then(tick[0]) != words.since_then(kept[-1][0]):
-            kept.append(tick)
-    return kept
-
-
-# --- drawing ------------------------------------------------------------------------------------
+WIDE: Final = Layout(
+    kind="broad", width=1240, left=120, right=1100, row=27, bar=14, above=0, most_ticks=10
+)
+# For telephones: the words stand above the bars, which get all of the width.
+NARROW: Final = Layout(
+    kind="slim", width=360, left=8, right=326, row=34, bar=8, above=15, most_ticks=4
+)
+_LABELS: Final = 72  # where what is said of a row begins, if it stands above its bar
 
 
 def waterfall(
-    job: Job, attempts: Sequence[Attempt], timeline: Sequence[Moment], now: int
+    job: Job,
+    attempts: Sequence[Attempt],
+    timeline: Sequence[Moment],
+    now: int,
+    layout: Layout = WIDE,
 ) -> Markup:
     """Draw how a job spent its time; the timeline says the same in words."""
     rows = spans(job, attempts, timeline, now)
     if not rows:
         return Markup("")
-    axis = Axis.of(rows)
+    axis = TimeAxis.of(rows, layout.left, layout.right, layout.most_ticks)
+    drawing = _Drawing(layout, axis)
     lines = len(rows) + (job.state in ENDED)
-    bottom = _TOP + lines * _ROW
+    bottom = _TOP + lines * layout.row
     parts = [*_grid(axis, bottom), *_restarts(axis, timeline, rows, bottom)]
     if job.state is State.QUEUED and now < rows[-1].end:
         parts.append(_line("now", axis(now), _TOP - 6, axis(now), bottom))
     for index, row in enumerate(rows):
-        parts.append(_row(axis, row, _TOP + index * _ROW))
+        parts.append(drawing.row(row, _TOP + index * layout.row))
     if job.state in ENDED:
-        parts.append(_result(job, axis, _TOP + len(rows) * _ROW))
+        parts.append(drawing.result(job, _TOP + len(rows) * layout.row))
     label = "; ".join(f"{row.name}: {row.label}" for row in rows)
     return Markup(
-        '<svg class="chart waterfall" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-    ).format(_WIDTH, bottom + 8, label, Markup("").join(parts))
+        '<svg class="chart waterfall {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(layout.kind, layout.width, bottom + 8, label, Markup("").join(parts))
 
 
-def _grid(axis: Axis, bottom: int) -> Iterator[Markup]:
+def _grid(axis: TimeAxis, bottom: int) -> Iterator[Markup]:
     for at, x in axis.ticks:
         yield _line("grid", x, _TOP - 6, x, bottom)
         yield _text(x, _TOP - 14, words.since_then(at), "middle")
 
 
 def _restarts(
-    axis: Axis, timeline: Sequence[Moment], rows: Sequence[SpanRow], bottom: int
+    axis: TimeAxis, timeline: Sequence[Moment], rows: Sequence[SpanRow], bottom: int
 ) -> Iterator[Markup]:
     for moment in timeline:
         if moment.event == "recovered" and moment.at <= rows[-1].end:
@@ -141,46 +95,69 @@ def _restarts(
             yield _line("death", x, _TOP - 6, x, bottom)
 
 
-def _row(axis: Axis, row: SpanRow, top: float) -> Markup:
-    x, end = axis(row.start), axis(row.end)
-    width = max(end - x, 2.0)
-    middle = top + _BAR / 2 + 4
-    name = _text(_LEFT - 12, middle, row.name, "end", "lab strong" if row.attempt else "lab")
-    bar = Markup('<rect class="b-{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}" rx="2"/>').format(
-        row.kind, x, top, width, _BAR
-    )
-    cut = _cut(x + width / 2, top) if row in axis.cuts else Markup("")
-    tone = "lab-fail" if row.kind == "fail" else "lab-done" if row.kind == "done" else ""
-    label = row.label
-    if x + width + 8 + len(label) * _LETTER < _WIDTH:
-        beside = _text(x + width + 8, middle, label, "start", tone)
-    elif x - 8 - len(label) * _LETTER > _LEFT:
-        beside = _text(x - 8, middle, label, "end", tone)
-    else:
-        beside = _text(x + 8, middle, label, "start", _INK.get(row.kind, "inside"))
-    return name + bar + cut + beside
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    layout: Layout
+    axis: TimeAxis
+
+    def row(self, row: SpanRow, top: int) -> Markup:
+        x, end = self.axis(row.start), self.axis(row.end)
+        width = max(end - x, 2.0)
+        above, bar = top + self.layout.above, self.layout.bar
+        drawn = Markup(
+            '<rect class="b-{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}" rx="2"/>'
+        ).format(row.kind, x, above, width, bar)
+        cut = self._cut(x + width / 2, above) if row in self.axis.cuts else Markup("")
+        name = self._name(row.name, top, "lab strong" if row.attempt else "lab")
+        return name + drawn + cut + self._label(row, x, width, top)
+
+    def _name(self, name: str, top: int, kind: str = "lab") -> Markup:
+        if self.layout.above:
+            return _text(0, top + 10, name, "start", kind)
+        return _text(self.layout.left - 12, self._middle(top), name, "end", kind)
+
+    def _middle(self, top: int) -> float:
+        """Return where the letters beside a bar stand."""
+        return top + self.layout.bar / 2 + 4
+
+    def _label(self, row: SpanRow, x: float, width: float, top: int) -> Markup:
+        tone = {"fail": "lab-fail", "done": "lab-done"}.get(row.kind, "")
+        label, length, middle = row.label, len(row.label) * LETTER, self._middle(top)
+        if self.layout.above:
+            return _text(_LABELS, top + 10, label, "start", tone)
+        if x + width + 8 + length < self.layout.width:
+            return _text(x + width + 8, middle, label, "start", tone)
+        if x - 8 - length > self.layout.left:
+            return _text(x - 8, middle, label, "end", tone)
+        return _text(x + 8, middle, label, "start", _INK.get(row.kind, "inside"))
+
+    def _cut(self, x: float, top: int) -> Markup:
+        """Mark a bar that is cut."""
+        low, high = top + self.layout.bar + 2, self.layout.bar + 4
+        path = f"M{x - 4:.1f} {low}l4 -{high}M{x + 1:.1f} {low}l4 -{high}"
+        return Markup('<path class="cut" d="{}"/>').format(path)
+
+    def result(self, job: Job, top: int) -> Markup:
+        ended = job.finished_at or job.submitted_at
+        held = job.result is Result.HELD
+        told = f"held since {words.time_of_day(ended)[:8]}" if held else _gone(job)
+        x, middle = self.axis(ended), top + self.layout.above + self.layout.bar / 2
+        arrow = _arrow(x, middle, self.layout.width - 12) if held else Markup("")
+        return self._name("result", top) + arrow + self._told(told, x, middle + 4, top, held=held)
+
+    def _told(self, told: str, x: float, middle: float, top: int, *, held: bool) -> Markup:
+        """Say what became of the result."""
+        if self.layout.above:
+            return _text(_LABELS, top + 10, told, "start")
+        if not held:
+            return _text(x, middle, told, "end" if x > self.layout.width / 2 else "start")
+        fits = x > self.layout.left + len(told) * LETTER
+        return _text(x - 8, middle, told, "end") if fits else Markup("")
 
 
-def _cut(x: float, top: float) -> Markup:
-    """Mark a bar that is cut."""
-    path = f"M{x - 4:.1f} {top + _BAR + 2}l4 -{_BAR + 4}M{x + 1:.1f} {top + _BAR + 2}l4 -{_BAR + 4}"
-    return Markup('<path class="cut" d="{}"/>').format(path)
-
-
-def _result(job: Job, axis: Axis, top: float) -> Markup:
-    ended = job.finished_at or job.submitted_at
-    x, middle = axis(ended), top + _BAR / 2
-    name = _text(_LEFT - 12, middle + 4, "result", "end", "lab")
-    held = job.result is Result.HELD
-    if not held:
-        return name + _text(x, middle + 4, _gone(job), "end" if x > _WIDTH / 2 else "start")
-    arrow = _line("base", x, middle, _WIDTH - 12, middle)
-    head = Markup('<path class="base open" d="M{} {}l6 4 -6 4"/>').format(_WIDTH - 18, middle - 4)
-    words_ = f"held since {words.time_of_day(ended)[:8]}"
-    beside = (
-        _text(x - 8, middle + 4, words_, "end") if x > _LEFT + len(words_) * _LETTER else Markup("")
-    )
-    return name + arrow + head + beside
+def _arrow(x: float, y: float, end: int) -> Markup:
+    head = Markup('<path class="base open" d="M{} {}l6 4 -6 4"/>').format(end - 6, y - 4)
+    return _line("base", x, y, end, y) + head
 
 
 def _gone(job: Job) -> str:

@@ -229,7 +229,10 @@ const KEYS = {
   k: () => step(-1),
   x: () => one('tr[data-id]:focus-within td.check input')?.click(),
   r: retry,
-  '?': () => one('#keys')?.showModal(),
+  '?': () => {
+    one('#keys')?.showModal();
+    one('#keys')?.scrollTo(0, 0); // the focus is on the button at the end
+  },
 };
 document.addEventListener('keydown', (event) => {
   const typing = event.target.matches('input:not([type=checkbox]), textarea, select');

@@ -211,7 +211,7 @@ class _Bounded:
         """Read a value, or return None if there is none."""
         # Here and below: no server loads what none of its clients speaks.
         late.load("fastavro")
-        from fastavro import schemaless_reader  # noqa: PLC0415
+        from fastavro import schemaless_reader
 
         try:
             return schemaless_reader(cast("IO[bytes]", self), schema, None)  # all it does is read
@@ -241,7 +241,7 @@ def first_string(body: bytes) -> str | None:
 def to_avro(form: Form, record: Record) -> bytes:
     """Encode a record in Avro binary."""
     late.load("fastavro")
-    from fastavro import schemaless_writer  # noqa: PLC0415
+    from fastavro import schemaless_writer
 
     written = BytesIO()
     schemaless_writer(written, form.schema, dict(record))
@@ -260,7 +260,7 @@ def decompress(body: bytes, limit: int = LARGEST) -> bytes:
         RequestInvalid: it is invalid, or its content too large.
     """
     late.load("cramjam")
-    import cramjam  # noqa: PLC0415
+    import cramjam
 
     if _announced(body) > limit:
         raise RequestInvalid(f"Snappy: expected at most {limit} bytes once decompressed")

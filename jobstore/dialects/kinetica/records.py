@@ -61,7 +61,7 @@ class Form:
     def schema(self) -> "Schema":
         """Return the schema for fastavro."""
         late.load("fastavro")
-        from fastavro import parse_schema  # noqa: PLC0415 - `encodings` says why
+        from fastavro import parse_schema  # `encodings` says why
 
         fields = [{"name": name, "type": kind.schema} for name, kind in self.members.items()]
         return parse_schema({"type": "record", "name": self.name, "fields": fields})

@@ -41,8 +41,8 @@ class BulkCalls:
         return await self._create(written, asker)
 
     async def _create(self, written: object, asker: Identity) -> web.Response:
-        from jobstore.dialects.native.bulk_forms import WrittenOperation  # noqa: PLC0415 - late
-        from jobstore.model.written_request import read  # noqa: PLC0415
+        from jobstore.dialects.native.bulk_forms import WrittenOperation  # late
+        from jobstore.model.written_request import read
 
         try:
             wanted = read(WrittenOperation, written, _MEMBERS)

@@ -70,7 +70,7 @@ class Monitoring:
         if meters is None:
             raise MetricsOff
         await late.loaded(_EXPOSITION)
-        from jobstore.dialects.native.exposition import Slots, Snapshot  # noqa: PLC0415
+        from jobstore.dialects.native.exposition import Slots, Snapshot
 
         store, figures = self._store, await self._store.census.figures()
         meters.fold()
@@ -96,7 +96,7 @@ class Monitoring:
 
     @cached_property
     def _exposition(self) -> "Exposition":
-        from jobstore.dialects.native.exposition import Exposition  # noqa: PLC0415 - as above
+        from jobstore.dialects.native.exposition import Exposition  # as above
 
         return Exposition()
 

@@ -53,7 +53,7 @@ def _report(request: web.Request, written: object) -> Report:
         raise SubmissionInvalid(
             "expected the header Jobstore-Attempt with the value that the request had"
         )
-    from jobstore.dialects.native.forms import WrittenReport  # noqa: PLC0415 - see json_of
+    from jobstore.dialects.native.forms import WrittenReport  # see json_of
 
     try:
         said = WrittenReport.model_validate(written)

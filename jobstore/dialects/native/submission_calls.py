@@ -87,8 +87,8 @@ class SubmissionCalls:
             raise MemberRefused(index, error) from None
 
     def _submission(self, written: object, header: str | None, identity: Identity) -> Submission:
-        from jobstore.dialects.native.forms import WrittenJob  # noqa: PLC0415 - see json_of
-        from jobstore.model.written_request import read  # noqa: PLC0415
+        from jobstore.dialects.native.forms import WrittenJob  # see json_of
+        from jobstore.model.written_request import read
 
         try:
             job = read(WrittenJob, written, "a target")

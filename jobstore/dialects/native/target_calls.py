@@ -68,8 +68,8 @@ def _change(given: object) -> TargetChange:
     Raises:
         SubmissionInvalid: they are invalid; the message says what was expected.
     """
-    from jobstore.dialects.native.forms import WrittenTarget  # noqa: PLC0415 - see json_of
-    from jobstore.model.written_request import read  # noqa: PLC0415
+    from jobstore.dialects.native.forms import WrittenTarget  # see json_of
+    from jobstore.model.written_request import read
 
     try:
         return read(WrittenTarget, given, "paused, reason or concurrency").change

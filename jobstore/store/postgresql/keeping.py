@@ -32,7 +32,7 @@ class ByItself:
         self._reader = reader
         self.place = place
 
-    async def shrink(self, *, wholly: bool = False) -> int:  # noqa: ARG002 - the interface has it
+    async def shrink(self, *, wholly: bool = False) -> int:
         """Do nothing: the database manages its space."""
         return 0
 
@@ -40,7 +40,7 @@ class ByItself:
         """Wait until cancelled."""
         await asyncio.Event().wait()
 
-    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:  # noqa: ARG002 - the interface has it
+    async def cut_wal(self, seen: tuple[int, int] | None = None) -> tuple[int, int] | None:
         """Do nothing: the database manages its log."""
         return None
 
@@ -55,7 +55,7 @@ class ByItself:
         (size,) = await self._reader.row(SIZE)
         return Sizes(int(size))
 
-    def full(self, sizes: Sizes) -> str | None:  # noqa: ARG002 - the interface has it
+    def full(self, sizes: Sizes) -> str | None:
         """Return None: only the database knows how much room is left."""
         return None
 

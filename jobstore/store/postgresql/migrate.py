@@ -87,10 +87,10 @@ def named(url: str, schema: str) -> str:
 
 def _upgrade(link: Plain) -> None:
     # Only a schema that is behind needs it, and loading it takes a while.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from sqlalchemy import create_engine  # noqa: PLC0415
-    from sqlalchemy.pool import StaticPool  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
 
     engine = create_engine(
         "postgresql+psycopg://",

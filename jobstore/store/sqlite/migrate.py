@@ -51,8 +51,8 @@ def _unused(path: Path, version: int) -> AbstractContextManager[object]:
 
 def _upgrade(path: Path) -> None:
     # Only a file that is behind needs it, and loading it takes a while.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     engine = create_engine(
         "sqlite://",

@@ -101,7 +101,7 @@ def _define(running: Server, place: int) -> Mapping[str, Any]:
     answer = client.getresponse()
     made: Mapping[str, Any] = json.load(answer)
     client.close()
-    assert answer.status == 201, made  # noqa: PLR2004
+    assert answer.status == 201, made
     return made
 
 

@@ -147,7 +147,7 @@ def _slots(plan: Plan, yard: Yard, postgres: Postgres) -> Iterator[Case]:
 def _answer_size(port: int) -> int:
     """Ask the target itself how long its answer is."""
     status, body = _asked(port, "POST", f"/_admin/sleep?duration={_MILLISECONDS / 1000}", {})[:2]
-    assert status == 200, body  # noqa: PLR2004
+    assert status == 200, body
     return len(body)
 
 
@@ -174,7 +174,7 @@ def _reading(submitted: int, read: int) -> float:
     began = time.perf_counter()
     job_id = _asked(submitted, "POST", path, {"x-arango-async": "store"})[2]
     status = _asked(read, "PUT", f"/_api/job/{job_id}", {"Prefer": "wait=30"})[0]
-    assert status == 200, status  # noqa: PLR2004
+    assert status == 200, status
     return (time.perf_counter() - began) * 1000 - _MILLISECONDS
 
 

@@ -89,7 +89,7 @@ def _asked(server: Server, page: str, times: int) -> Sample:
             client.request("GET", page, headers={"Accept": "text/html"})
             answer = client.getresponse()
             size = len(answer.read())
-            assert answer.status == 200, (page, answer.status)  # noqa: PLR2004
+            assert answer.status == 200, (page, answer.status)
             if number >= _WARM:
                 wall.append((time.perf_counter() - began) * 1e3)
                 cpu.append((_used(server.pid) - before) * 1e3)

@@ -16,4 +16,4 @@ async def answer(request: web.Request) -> web.Response:
     """Answer as the header fields ``X-Seconds`` and ``X-Status`` say."""
     await asyncio.sleep(float(request.headers.get("X-Seconds", "0")))
     status = int(request.headers.get("X-Status", "200"))
-    return web.json_response({"path": request.path, "rows": 412, "ok": status < 400}, status=status)  # noqa: PLR2004
+    return web.json_response({"path": request.path, "rows": 412, "ok": status < 400}, status=status)

@@ -122,7 +122,7 @@ def _definition(described: Mapping[str, Any], now: int) -> Mapping[str, Any]:
 def _ordinary(chance: random.Random, now: int, share: float) -> Iterator[dict[str, Any]]:
     for hours in range(1, _KEPT // HOUR):
         noon = 0.45 + 0.55 * math.sin((now - hours * HOUR) % DAY / DAY * 2 * math.pi - 1.9)
-        rate = (_LAST_DAY if hours < 25 else _EARLIER) * max(0.3, noon + 0.3)  # noqa: PLR2004
+        rate = (_LAST_DAY if hours < 25 else _EARLIER) * max(0.3, noon + 0.3)
         more = 8 if hours in _BURST else 1
         for _ in range(int(share * rate * chance.uniform(0.9, 1.1) * math.sqrt(more))):
             shares = [each.share * (more if "export" in each.path else 1) for each in KINDS]
@@ -152,8 +152,8 @@ def _runs(
 
 def _job(chance: random.Random, kind: Kind, at: int, hours: int, now: int) -> dict[str, Any]:
     took = int(kind.seconds * chance.lognormvariate(0, 0.45) * SECOND)
-    burst = kind.target == "/exports" and hours in _BURST and chance.random() < 0.6  # noqa: PLR2004
-    cancelled = not burst and chance.random() < 0.004  # noqa: PLR2004
+    burst = kind.target == "/exports" and hours in _BURST and chance.random() < 0.6
+    cancelled = not burst and chance.random() < 0.004
     waited = int(chance.expovariate(1 / 0.02) * SECOND)
     attempts = _attempts(at + waited) if burst else []
     started = attempts[-1]["ended_at"] + 4_300_000 if attempts else at + waited
@@ -169,7 +169,7 @@ def _job(chance: random.Random, kind: Kind, at: int, hours: int, now: int) -> di
         job |= {"events": [asked]}
     elif chance.random() < kind.wrong:
         job |= {"status": kind.status}
-    taken = job["status"] == 200 and chance.random() < 0.97  # noqa: PLR2004
+    taken = job["status"] == 200 and chance.random() < 0.97
     if taken:
         fetched = min(job["finished_at"] + int(chance.expovariate(0.5) * SECOND), now)
         return job | {"result": "taken", "fetched_at": fetched, "purgeable_at": fetched}
@@ -190,8 +190,8 @@ def _attempts(at: int) -> list[dict[str, Any]]:
 def _answered(job: dict[str, Any]) -> dict[str, Any]:
     """Give a job an answer that is held."""
     problem = {"type": "about:blank", "status": job["status"], "detail": job["detail"]}
-    body = problem if job["status"] >= 400 else {"rows": 412, "ok": True}  # noqa: PLR2004
-    kind = "application/problem+json" if job["status"] >= 400 else "application/json"  # noqa: PLR2004
+    body = problem if job["status"] >= 400 else {"rows": 412, "ok": True}
+    kind = "application/problem+json" if job["status"] >= 400 else "application/json"
     answer = _message(body, kind)
     return {"result": "held", "purgeable_at": job["finished_at"], "response": answer}
 

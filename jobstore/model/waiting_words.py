@@ -1,10 +1,10 @@
-"""Why a queued job waits, in a sentence: the same on its page and on the command line."""
+"""Why queued jobs wait, in sentences: the same on pages and on the command line."""
 
 from typing import Final
 
-from jobstore.dashboard import words
+from jobstore.model import words
 from jobstore.model.job import Job
-from jobstore.model.target_state import MOST_WAITING, TargetSeen, WaitReason
+from jobstore.model.target_state import MOST_WAITING, ClosedTarget, TargetSeen, WaitReason
 
 # The reasons for which the state of the job's target says more.
 OF_TARGET: Final = frozenset({WaitReason.SLOT, WaitReason.PAUSED, WaitReason.HELD})
@@ -35,19 +35,45 @@ def why_it_waits(job: Job, reason: WaitReason | None, target: TargetSeen | None,
             return "It waits."
 
 
+def why_closed(target: ClosedTarget, now: int) -> str:
+    """Say why the jobs of a target wait, after its name.
+
+    Args:
+        now: in microseconds since 1970.
+    """
+    if target.paused_by is not None:
+        told = _was_paused(target.paused_by, target.since, target.why, now)
+    else:
+        told = _unreachable(target.since, target.why, now)
+    fail = f" {when_jobs_fail(target.until, now)}" if target.until else ""
+    return f"{told}. Its jobs wait.{fail}"
+
+
+def when_jobs_fail(until: int, now: int) -> str:
+    """Say when the jobs fail that wait for a target that cannot be reached."""
+    return f"If it is not back, its jobs fail from {words.soon(until, now)} on."
+
+
 def _paused(target: TargetSeen | None, now: int) -> str:
-    if target is None or target.state.paused_at is None:
+    state = None if target is None else target.state
+    if state is None or state.paused_at is None:
         return "is paused"
-    by = f" by {target.state.paused_by}" if target.state.paused_by else ""
-    since = words.relative(target.state.paused_at, now)
-    return f"was paused{by} {since}{_because(target.state.reason)}"
+    return _was_paused(state.paused_by, state.paused_at, state.reason, now)
+
+
+def _was_paused(by: str | None, since: int, reason: str | None, now: int) -> str:
+    whose = f" by {by}" if by else ""
+    return f"was paused{whose} {words.relative(since, now)}{_because(reason)}"
 
 
 def _held(target: TargetSeen | None, now: int) -> str:
     if target is None or target.hold is None:
         return "cannot be reached"
-    lasting = words.roughly(now - target.hold.since)
-    return f"has been unreachable for {lasting}{_because(target.hold.why)}"
+    return _unreachable(target.hold.since, target.hold.why, now)
+
+
+def _unreachable(since: int, why: str, now: int) -> str:
+    return f"has been unreachable for {words.roughly(now - since)}{_because(why)}"
 
 
 def _fails(job: Job, target: TargetSeen | None, now: int) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobstore.dashboard import words
+from jobstore.model import words
 from jobstore.model.clock import SECOND
 
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND

@@ -1,14 +1,14 @@
-"""Why a queued job waits: one sentence, for its page and for `jobstore show`."""
+"""Why jobs wait: in the same words on pages and for `jobstore show`."""
 
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
-from jobstore.dashboard.waiting import why_it_waits
-from jobstore.dashboard.words import soon
 from jobstore.model.clock import SECOND
-from jobstore.model.target_state import Hold, TargetSeen, TargetState, WaitReason
+from jobstore.model.target_state import ClosedTarget, Hold, TargetSeen, TargetState, WaitReason
+from jobstore.model.waiting_words import why_closed, why_it_waits
+from jobstore.model.words import soon
 from tests.dashboard.test_drawing import QUEUED
 
 NOW: Final = QUEUED.submitted_at + 600 * SECOND
@@ -99,3 +99,30 @@ def test_those_who_may_not_see_targets_are_told_no_more_than_the_reason(
     reason: WaitReason, said: str
 ) -> None:
     assert why_it_waits(QUEUED, reason, None, NOW) == said
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        (
+            {"since": NOW - 180 * SECOND, "why": "db migration.", "paused_by": "alice"},
+            "was paused by alice 3 min ago: db migration. Its jobs wait.",
+        ),
+        ({"since": NOW - 180 * SECOND, "paused_by": ""}, "was paused 3 min ago. Its jobs wait."),
+        (
+            {"since": REFUSED.since, "why": REFUSED.why},
+            "has been unreachable for 26 s: no route to 10.0.0.7:80. Its jobs wait.",
+        ),
+        (
+            {"since": REFUSED.since, "why": REFUSED.why, "until": LIMITED.until},
+            (
+                "has been unreachable for 26 s: no route to 10.0.0.7:80. Its jobs wait. "
+                f"If it is not back, its jobs fail from {soon(NOW + 60 * SECOND, NOW)} on."
+            ),
+        ),
+    ],
+)
+def test_a_closed_target_is_told_of_in_the_words_of_the_jobs_that_wait_for_it(
+    closed: dict[str, Any], said: str
+) -> None:
+    assert why_closed(ClosedTarget(**{"name": "/", "why": "", **closed}), NOW) == said

@@ -10,6 +10,7 @@ _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 _KIB: Final = 1024
+_LEAST_SHARE: Final = 0.1  # percent; less is not told
 _FEW: Final = 10  # so few of a unit are told with a decimal place
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -132,9 +133,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def status_line(status: int) -> str:
-    """Write a status code with its phrase: 404 Not Found."""
-    return f"{status} {phrase_of(status)}".strip()
+def status_line(status: int, reason: str | None = None) -> str:
+    """Write a status code with its phrase, or with another that came with it: 404 Not Found."""
+    return f"{status} {reason or phrase_of(status)}".strip()
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
@@ -152,6 +153,6 @@ def typical(half: int | None, most: int | None) -> str:
 def share(part: int, whole: int) -> str:
     """Say how much of something that is: 0 %, 0.2 %, 1.0 %, 31 %."""
     percent = 100 * part / whole if whole else 0.0
-    if part and percent < 0.1:  # noqa: PLR2004 - less than is told
+    if part and percent < _LEAST_SHARE:
         return "under 0.1 %"
     return f"{percent:.1f} %" if 0 < percent < _FEW else f"{percent:.0f} %"

@@ -1,57 +1,40 @@
-"""Durable jobs inside another aiohttp application, without a separate server."""
+"""The jobs of an application: what it calls, and how it comes to have them."""
 
 import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Unpack
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from jobstore.apis import apis_of, application_of, calls_of, own_route, pages_of, refusing
-from jobstore.assembly import browsers_of, measured, route_of, store_of, traced
+from jobstore.assembly import store_of
 from jobstore.config import Config, load, place
 from jobstore.config.retention import retention_of
-from jobstore.dialects.arango import ArangoHeader
-from jobstore.dialects.native import PROBES, PreferHeader
+from jobstore.dialects.native import PROBES
+from jobstore.embedding.parts import Embedding, Parts, alone, started
 from jobstore.http import private
 from jobstore.live import Store
 from jobstore.live.background import background
-from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
-from jobstore.model import clock, passwords
+from jobstore.model import clock
 from jobstore.model.account import NOBODY, account_of_name
 from jobstore.model.coded import FieldsAsWritten, JobOptions, submission
-from jobstore.model.errors import ConfigError, StoreInUse
+from jobstore.model.errors import ConfigError
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Response, chunks
-from jobstore.targets.inprocess import InProcess, current
-from jobstore.targets.router import PathClaim, Router
+from jobstore.targets.inprocess import current
+from jobstore.targets.router import Router
 from jobstore.web import intake, wire
-from jobstore.web.access import Access
-from jobstore.web.browsers import Browsers
-from jobstore.web.capture import Capture
-from jobstore.web.gate import Gate
-from jobstore.web.identifying import Identify, Identifying
+from jobstore.web.identifying import Identify
 from jobstore.web.patience import patient
-from jobstore.web.proxies import Proxies
-from jobstore.web.refusals import Refuse
-from jobstore.web.runners import served
 
-# How often to look whether the application has started up.
-_LOOK_SECONDS: Final = 0.01
-
-_ONE_PROCESS: Final = (
-    "a file has one process: run one worker (gunicorn --workers 1), or let several share a "
-    'database: store="postgresql://..."'
-)
 _NOT_MAIN: Final = (
     "jobstore.setup: expected the main application, the one that add_subapp is called on; jobs can "
     "reach everything below it"
@@ -110,30 +93,6 @@ def setup(
     return jobs
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """The parts of jobstore while the application runs.
-
-    Args:
-        front: answers jobstore's own calls.
-        claims: the calls that are for it.
-        pages: those of them that check by themselves who asks.
-    """
-
-    store: Store
-    browsers: Browsers
-    access: Gate
-    capture: Capture
-    executor: Executor
-    front: web.Application
-    claims: tuple[PathClaim, ...]
-    pages: tuple[PathClaim, ...]
-
-    def guards(self, method: str, path: str) -> bool:
-        """Return whether the handler of a call checks by itself who asks."""
-        return any(claim.covers(method, path) for claim in self.pages)
-
-
 class Jobs:
     """The jobs of an application, while it runs; ``setup`` returns it.
 
@@ -142,10 +101,8 @@ class Jobs:
     """
 
     def __init__(self, app: web.Application, config: Config, identify: Identify | None) -> None:
-        self._app = app
-        self._config = config
-        self._identify = identify
-        self._running: _Live | None = None
+        self._embedding = Embedding(app, config, identify)
+        self._running: Parts | None = None
 
     @property
     def store(self) -> Store:
@@ -153,7 +110,7 @@ class Jobs:
         return self._live.store
 
     @property
-    def _live(self) -> _Live:
+    def _live(self) -> Parts:
         if self._running is None:
             raise RuntimeError("the application has not started, or has already been cleaned up")
         return self._running
@@ -194,7 +151,7 @@ class Jobs:
 
     def _account(self, owner: str) -> int:
         """Return the account that jobs of an owner belong to."""
-        if self._identify is not None:
+        if self._embedding.identify is not None:
             return account_of_name(owner) if owner else NOBODY
         return self.store.accounts.id_of(owner)
 
@@ -251,8 +208,7 @@ class Jobs:
         guarded = not submitting and live.guards(request.method, path)
         if own and (guarded or request.raw_path in PROBES):
             return await self._own(request)
-        protected = self._identify is None and self._config.server.protect == "all"
-        if ours is None and not protected:  # the application's own business
+        if ours is None and not self._embedding.protected:  # the application's own business
             return await handler(request)
         return await live.access.middleware(request, ours or handler)
 
@@ -304,15 +260,15 @@ class Jobs:
     async def _run(
         self, app: web.Application, opened: "asyncio.Future[None]", closing: asyncio.Event
     ) -> None:
-        config = self._config
+        config = self._embedding.config
         async with AsyncExitStack() as stack:
             name = f"{socket.gethostname()}:{os.getpid()}"
-            store = await stack.enter_async_context(_alone(store_of(config, name)))
+            store = await stack.enter_async_context(alone(store_of(config, name)))
             router = Router()
-            self._running = live = await self._assembled(stack, store, router)
+            self._running = live = await self._embedding.assembled(stack, store, router)
             stack.callback(self._end)
             opened.set_result(None)
-            await _started(app, closing)
+            await started(app, closing)
             janitor = Janitor(store, retention_of(config), clock.now)
             scheduler = Scheduler(store, router)
             await stack.enter_async_context(background(store, live.executor, scheduler, janitor))
@@ -322,90 +278,3 @@ class Jobs:
 
     def _end(self) -> None:
         self._running = None
-
-    async def _assembled(self, stack: AsyncExitStack, store: Store, router: Router) -> _Live:
-        config = self._config
-        # The application may have such paths itself, so that "auto" is none here.
-        apis = apis_of(config, store, router, config.server.dialects or ())
-        headers = (ArangoHeader(), PreferHeader(store))
-        access = self._access(stack, store, refusing(config, apis, headers))
-        pages = pages_of(config, store, router, access)
-        calls = calls_of(apis)
-        front = application_of([*calls_of(pages), *calls])
-        front.on_response_prepare.append(wire.before_head)
-        await served(stack, front)
-        own = await own_route(stack, config, apis, calls, access)
-        ours = InProcess(_served(self._app), config.executor.cancel_grace)
-        router.add(own, route_of("/", ours, config.executor))
-        traced(config, store)
-        meters = measured(config, store, router, apis, front=False)
-        if isinstance(access, Access):
-            access.meters = meters
-        return _Live(
-            store=store,
-            browsers=browsers_of(config, access, public=config.server.open),
-            access=access,
-            capture=Capture(store, router, headers, config.capture.body_limit),
-            executor=Executor(store, router, config.executor.max_attempts),
-            front=front,
-            claims=own.claims,
-            pages=tuple(claim for each in pages for claim in each.claims),
-        )
-
-    def _access(self, stack: AsyncExitStack, store: Store, refuse: Refuse) -> Gate:
-        """Choose how requests are authenticated.
-
-        Raises:
-            ConfigError: everybody would have access, and ``open`` was not given.
-        """
-        if self._identify is not None:
-            return Identifying(self._identify)
-        anonymous = self._config.server.open
-        accounts = store.accounts.roll().accounts
-        if accounts:
-            passwords.prepare()
-        elif not anonymous:
-            raise ConfigError(
-                "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
-                "tells who sends a request, add an account with `jobstore user add NAME --role "
-                "admin`, or pass open=True to allow this"
-            )
-        proxies = Proxies(self._config.server.trusted_proxies)
-        access = Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
-        stack.push_async_callback(access.close)
-        return access
-
-
-@asynccontextmanager
-async def _alone(opening: AbstractAsyncContextManager[Store]) -> AsyncIterator[Store]:
-    """Open a store; if it is in use, explain why that may be.
-
-    Raises:
-        StoreInUse: another process is using it.
-    """
-    async with AsyncExitStack() as stack:
-        try:
-            store = await stack.enter_async_context(opening)
-        except StoreInUse as error:
-            error.args = (f"{error}; {_ONE_PROCESS}",)
-            raise
-        yield store
-
-
-def _served(app: web.Application) -> web.Server:
-    """Return a server that handles the application's requests as its runner does.
-
-    The runner's own server does not exist yet: it is created after the application has started up.
-    """
-    return web.Server(
-        partial(private.handle, app),
-        request_factory=private.request_factory_of(app),
-        access_log=None,
-        handler_cancellation=True,
-    )
-
-
-async def _started(app: web.Application, closing: asyncio.Event) -> None:
-    """Wait until an application has started up: jobs may need what it opens during startup."""
-    while not (app.frozen or closing.is_set()):  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(_LOOK_SECONDS)
