@@ -200,7 +200,7 @@ async def cancels_its_task(_request: web.Request) -> web.Response:
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
-    await asyncio.sleep(0)
+    await turns(1)
     return web.Response()
 
 
