@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from aiohttp.web_urldispatcher import AbstractResource
 
 from jobstore.config import Config
 from jobstore.config.retention import retention_of
@@ -63,6 +64,7 @@ class Spoken:
 
 
 Apis: TypeAlias = Sequence[Spoken]
+Calls: TypeAlias = Sequence[AbstractResource]
 
 
 def apis_of(
@@ -159,21 +161,31 @@ def refusing(config: Config, apis: Apis, async_headers: Sequence[AsyncHeader]) -
     return refuse
 
 
-def application_of(apis: Apis, *middlewares: Middleware) -> web.Application:
-    """Create an application of APIs."""
-    app = web.Application(middlewares=middlewares)
-    app[ROOM] = Room()
+def calls_of(apis: Apis) -> Calls:
+    """Create the calls of APIs, which several applications may share: making them takes a while."""
+    app = web.Application()
     for spoken in apis:
         spoken.api.add_routes(app)
+    return [*app.router.resources()]
+
+
+def application_of(calls: Calls, *middlewares: Middleware) -> web.Application:
+    """Create an application of calls."""
+    app = web.Application(middlewares=middlewares)
+    app[ROOM] = Room()
+    for call in calls:
+        app.router.register_resource(call)
     return app
 
 
-async def answering(stack: AsyncExitStack, apis: Apis) -> list[tuple[PathClaim, Own[Answering]]]:
+async def answering(
+    stack: AsyncExitStack, apis: Apis, calls: Calls
+) -> list[tuple[PathClaim, Own[Answering]]]:
     """Return the handler of our own calls at the front door, until the stack is unwound.
 
     ArangoDB's API is a single handler without a router: most jobs use it.
     """
-    server = await served(stack, application_of(apis))
+    server = await served(stack, application_of(calls))
     return [
         (claim, Own(spoken.traffic, _handler(spoken.api, server), spoken.guarded))
         for spoken in apis
@@ -199,10 +211,11 @@ async def own_route(
     stack: AsyncExitStack,
     config: Config,
     apis: Apis,
+    calls: Calls,
     access: Gate,
 ) -> TargetRoute:
     """Create a route to our own APIs, for jobs that call them."""
-    own = application_of(apis, access.on_behalf)
+    own = application_of(calls, access.on_behalf)
     return TargetRoute(
         name=OWN_CALLS,
         target=await in_process(stack, own, config.executor.cancel_grace),

@@ -14,6 +14,7 @@ from aiohttp import web
 from jobstore.apis import (
     answering,
     apis_of,
+    calls_of,
     own_route,
     pages_of,
     prompt,
@@ -196,7 +197,8 @@ async def serving(
         stack.push_async_callback(access.close)
         pages = pages_of(config, store, router, access)
         router.add(*[await _route(applications, config, section) for section in config.targets])
-        router.add(await own_route(stack, config, apis, access))
+        calls = calls_of(apis)
+        router.add(await own_route(stack, config, apis, calls, access))
         traced(config, store)
         access.meters = measured(config, store, router, [*pages, *apis], front=True)
         executor = Executor(store, router, config.executor.max_attempts)
@@ -211,7 +213,7 @@ async def serving(
             unanswered=unanswered_of(config.dialects),
         )
         browsers = browsers_of(config, access, public=config.server.open)
-        own = await answering(stack, [*pages, *apis])
+        own = await answering(stack, [*pages, *apis], [*calls_of(pages), *calls])
         made = PatientDoor if config.store.url else Door
         door = made(
             browsers,

@@ -10,6 +10,9 @@ from trials.clients import Answer, call
 # What a server in process is given to put the ordinary application behind it, or the gates.
 ORDINARY = {"app": "tests.webapp:create_app"}
 GATED = {"app": "tests.gates:create_app"}
+# Lets an answer come once the job that it is about has ended: who asks again and again, instead,
+# takes most of the time that the server would need for the job.
+WAIT = {"Prefer": "wait=3600"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,7 @@ class Client:
 
     async def ended(self, job_id: int) -> None:
         """Wait until a job has ended."""
-        while (await self("GET", f"/_api/job/{job_id}")).status == 204:
-            pass
+        await self("GET", f"/_jobs/{job_id}", headers=WAIT)
 
     async def fetched(self, job_id: int) -> Answer:
         """Fetch a job's result when it has ended."""

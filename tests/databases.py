@@ -16,8 +16,10 @@ from psycopg import sql
 from jobstore.store.postgresql.migrate import migrate
 
 SCHEMA: Final = "jobstore"
-# For how long a session may take to end, in milliseconds.
-_PATIENCE: Final = 10_000
+# How often, and for how long each time, in milliseconds, to wait for sessions to end. A server does
+# not notice the end of one before the time it was given is over, up to a tenth of a second.
+_LOOKS: Final = 2_000
+_LOOK: Final = 5
 _SEVERAL_STRATEGIES: Final = 150_000  # the first version of PostgreSQL with a choice
 _TABLES: Final = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND"
 _HERE: Final = " relnamespace = 'jobstore'::regnamespace"
@@ -69,8 +71,7 @@ class Database:
     def clean(self) -> bool:
         """Empty the store, whoever uses it; tell whether it is as good as new."""
         try:
-            self.rows(_END_OTHERS, [_PATIENCE])
-            if self.rows(_OTHERS) or self.rows(_SHAPE) != self._shape:
+            if not self._alone() or self.rows(_SHAPE) != self._shape:
                 return False
             with self._link.transaction():
                 self._link.execute(self._clean.encode())
@@ -83,6 +84,10 @@ class Database:
     def close(self) -> None:
         """Use it no more."""
         self._link.close()
+
+    def _alone(self) -> bool:
+        """End all other sessions; tell whether they have ended."""
+        return any(not self.rows(_END_OTHERS, [_LOOK]) for _ in range(_LOOKS))
 
     def _fill(self, table: str, rows: list[Any]) -> None:
         places = ", ".join("%s" for _ in rows[0])
@@ -111,29 +116,34 @@ class Databases:
         self._empty = f"{run}_empty"
         self._prefix = f"{run}_{process}"
         self._made = 0
-        self._free: list[Database] = []
+        self._left: list[Database] = []
         self._used: dict[str, Database] = {}
 
     def of(self, store: str) -> Database:
         """Give the database of a store; it is empty when it is first asked for."""
         if store not in self._used:
-            self._used[store] = self._free.pop() if self._free else self._copied()
+            self._used[store] = self._cleaned() or self._copied()
         return self._used[store]
 
     def release(self) -> None:
         """Take back all that are used."""
-        for database in self._used.values():
-            if database.clean():
-                self._free.append(database)
-            else:
-                self._drop(database)
+        self._left.extend(self._used.values())
         self._used.clear()
 
     def close(self) -> None:
         """Make no more of them."""
-        for database in (*self._free, *self._used.values()):
+        for database in (*self._left, *self._used.values()):
             database.close()
         self._link.close()
+
+    def _cleaned(self) -> Database | None:
+        """Clean one that was left, by now: its sessions have ended meanwhile, mostly."""
+        while self._left:
+            database = self._left.pop(0)
+            if database.clean():
+                return database
+            self._drop(database)
+        return None
 
     def _copied(self) -> Database:
         self._made += 1

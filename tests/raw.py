@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from trials.sockets import field_of, message, say, status_of
-
-NO_CONTENT = 204
+from trials.sockets import field_of, message, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +32,7 @@ class Front:
 
     async def ended(self, job_id: int) -> None:
         """Wait until a job has ended."""
-        while status_of(await self.ask("GET", f"/_api/job/{job_id}")) == NO_CONTENT:
-            pass
+        await self.ask("GET", f"/_jobs/{job_id}", b"Prefer: wait=3600")
 
     async def answer(self, method: str, path: str, *, job: bool) -> bytes:
         """Ask for something at once, or as a job."""

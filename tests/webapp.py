@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from jobstore.targets.inprocess import current
+from tests.loop import turns
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -110,7 +111,7 @@ async def trickle(request: web.Request) -> web.StreamResponse:
         raise
     await response.write(b"last")
     await response.write_eof()
-    await asyncio.sleep(0)
+    await turns(1)
     seen.finished.set()
     return response
 
@@ -199,7 +200,7 @@ async def cancels_its_task(_request: web.Request) -> web.Response:
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
-    await asyncio.sleep(0)
+    await turns(1)
     return web.Response()
 
 

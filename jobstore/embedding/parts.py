@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.apis import apis_of, application_of, own_route, pages_of, refusing
+from jobstore.apis import apis_of, application_of, calls_of, own_route, pages_of, refusing
 from jobstore.assembly import browsers_of, measured, route_of, traced
 from jobstore.config import Config
 from jobstore.dialects.arango import ArangoHeader
@@ -96,10 +96,11 @@ class Embedding:
         headers = (ArangoHeader(), PreferHeader(store))
         access = self._access(stack, store, refusing(config, apis, headers))
         pages = pages_of(config, store, router, access)
-        front = application_of([*pages, *apis])
+        calls = calls_of(apis)
+        front = application_of([*calls_of(pages), *calls])
         front.on_response_prepare.append(wire.before_head)
         await served(stack, front)
-        own = await own_route(stack, config, apis, access)
+        own = await own_route(stack, config, apis, calls, access)
         ours = InProcess(_served(self.app), config.executor.cancel_grace)
         router.add(own, route_of("/", ours, config.executor))
         traced(config, store)

@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 from aiohttp import ClientSession
 
 from jobstore.dashboard import deeds, targets
+from jobstore.dashboard.assets import assets
 from jobstore.dashboard.site import ROUTES
 from jobstore.model.account import Role
 from tests.browser.conftest import MOUNT, Open, check_looks
@@ -45,6 +46,12 @@ async def test_every_page_is_for_everybody(
         assert await page.locator("h1").count() == 1, path
         assert await page.evaluate(STUCK) == [], path
         await check_looks(page)
+
+
+async def test_in_the_dark_only_colours_differ() -> None:
+    everything = b"".join(assets().contents.values())
+    assert b"light-dark(" in everything  # which takes nothing but colours
+    assert b"prefers-color-scheme" not in everything
 
 
 async def test_no_page_is_left_out() -> None:

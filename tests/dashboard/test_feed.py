@@ -14,6 +14,7 @@ from jobstore.server import Server
 from tests.accounts import PASSWORD, People
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
+from tests.loop import turns
 
 
 @asynccontextmanager
@@ -42,8 +43,8 @@ async def told_of(answer: ClientResponse, job_id: int) -> dict[str, Any]:
 async def left(server: Server, number: int) -> None:
     """Wait until so many follow."""
     async with asyncio.timeout(10):
-        while server.store.changes.listeners != number:  # noqa: ASYNC110 - nobody is told of it
-            await asyncio.sleep(0)
+        while server.store.changes.listeners != number:  # nobody is told of it
+            await turns(1)
 
 
 async def test_all_are_told_which_jobs_change_until_they_leave(

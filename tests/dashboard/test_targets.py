@@ -1,6 +1,5 @@
 """Targets on a page: how they stand, and what an admin says of them there."""
 
-import asyncio
 import re
 
 import pytest
@@ -13,6 +12,7 @@ from tests.client import Client
 from tests.conftest import Serve
 from tests.dashboard.test_access import entries, said
 from tests.dashboard.visitors import Visitor, visitor
+from tests.loop import turns
 from trials.clients import Answer, client
 
 TARGETS = [
@@ -73,8 +73,8 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         await alice.post("targets/slots", {"target": "/wait", "slots": "1"})
         for name in ("a", "b", "c"):
             await program.submit(f"/wait/{name}")
-        while server.store.slots()["/wait"][0] < 1:  # noqa: ASYNC110 - until it has begun
-            await asyncio.sleep(0)
+        while server.store.slots()["/wait"][0] < 1:  # until it has begun
+            await turns(1)
         page = await alice.get("targets")
         label = r'aria-label="2 jobs in the last 24 h: 100 % went wrong, most of them at [^"]*; '
         assert re.search(label, page.body.decode())
@@ -114,8 +114,8 @@ async def test_the_list_of_jobs_says_which_targets_start_none_and_why(
     )
     async with client({"Authorization": basic("alice")}) as program:
         await Client(program, server.url).submit("/nobody/there")
-    while not server.store.targets.held:  # noqa: ASYNC110 - until it was tried
-        await asyncio.sleep(0)
+    while not server.store.targets.held:  # until it was tried
+        await turns(1)
     assert re.match(
         r"/nobody has been unreachable for \d+ s: no connection to 127\.0\.0\.1:9: .*\. Its jobs "
         r"wait\. If it is not back, its jobs fail from [-:0-9 ]+ UTC on\. Targets /wait was paused",

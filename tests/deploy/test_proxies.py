@@ -88,7 +88,7 @@ async def proxying(configure: Configure, folder: Path, path: Path) -> AsyncItera
     try:
         while not answers(port):
             assert process.returncode is None, await complaint(configure(folder, path, port))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # a program of others: it tells nobody that it listens
         yield f"http://127.0.0.1:{port}"
     finally:
         if process.returncode is None:

@@ -98,9 +98,9 @@ async def run_again(client: Client, definition: dict[str, Any]) -> int:
 
 
 async def ended(client: Client, execution: int) -> None:
-    """Ask for an execution's details until it has ended."""
-    while (await details(client, execution))["jobStatus"] in UNFINISHED:
-        pass
+    """Wait until an execution has ended."""
+    await client.ended(execution)
+    assert (await details(client, execution))["jobStatus"] not in UNFINISHED
 
 
 async def status(client: Client, definition: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from jobstore.apis import apis_of, application_of
+from jobstore.apis import apis_of, application_of, calls_of
 from jobstore.config import load
 from jobstore.dialects.native.routes import openapi
 from jobstore.model.job import Dialect, Trigger
@@ -97,7 +97,8 @@ async def test_each_path_of_our_own_is_described_and_no_other(
     document: dict[str, Any], store_path: Path
 ) -> None:
     async with opened(store_path) as store:
-        app = application_of(apis_of(load(None, {}, environ={}), store, Router(), DIALECTS))
+        apis = apis_of(load(None, {}, environ={}), store, Router(), DIALECTS)
+        app = application_of(calls_of(apis))
         served = {resource.canonical for resource in app.router.resources()}
     described = {path for path, _, _ in operations(document) if path.startswith("/_jobs")}
     ours = {path.replace("{run}", "run") for path in served if path.startswith("/_jobs")}

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 
 from jobstore.config import load
-from tests.client import Client
+from tests.client import WAIT, Client
 from tests.conftest import Start
 from tests.docs.pasting import ROOT, Shell, as_shown, blocks_of
 from tests.packages import needs
@@ -92,9 +92,7 @@ async def test_an_application_has_jobs_as_it_is_shown(
         client, alice = Client(http, url), {"X-User": "alice"}
         ordered = await client("POST", "/order", headers=alice)
         job_id = ordered.json()["job"]
-        shown = await client("GET", f"/_jobs/{job_id}?wait=60", headers=alice)
-        while (await client("GET", f"/_api/job/{job_id}", headers=alice)).status == 204:
-            pass
+        shown = await client("GET", f"/_jobs/{job_id}", headers={**alice, **WAIT})
         answer = await client("PUT", f"/_api/job/{job_id}", headers=alice)
         assert (answer.status, answer.body) == (200, b"10 records"), shown
         assert (await client("GET", "/_jobs")).status == 401

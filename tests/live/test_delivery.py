@@ -12,6 +12,7 @@ from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Response, chunks
 from jobstore.store.bodies import CHUNK_SIZE
+from tests.loop import turns
 from tests.stores import (
     HELLO,
     START,
@@ -161,7 +162,7 @@ async def test_a_result_is_not_called_gone_before_it_is_on_the_disk_that_it_is_h
             await taking.wait()
             async with held_up(store_path):
                 reader.cancel()
-                await begun(asyncio.sleep(0))
+                await begun(turns(1))
                 reader.cancel()  # as a server does that stops
                 await asyncio.wait([reader])
                 assert (await store.results.peek(job_id)).result is Result.HELD

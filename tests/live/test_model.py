@@ -18,6 +18,7 @@ from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.job import Cancellation, Claim, Failure
 from tests.depth import DEEP
 from tests.engines import Place, server
+from tests.loop import turns
 from tests.stores import (
     StandingClock,
     counted,
@@ -185,7 +186,7 @@ class StoreMachine(RuleBasedStateMachine):
             known.end("cancelled")
         elif known.asked_for and known.state == "running":
             known.asked = True
-        self.run(asyncio.sleep(0))
+        self.run(turns(1))
 
     @rule(data=st.data())
     def take(self, data: st.DataObject) -> None:

@@ -33,6 +33,7 @@ from tests import engines
 from tests.client import Client
 from tests.engines import Place
 from tests.live.test_executor import Patient
+from tests.loop import turns
 from tests.stores import (
     HELLO,
     START,
@@ -170,7 +171,7 @@ async def test_a_result_whose_delivery_broke_is_there_for_readers_at_other_nodes
     async with two(database, clock) as (one, other):
         job_id = await finished(one, answer)
         with pytest.raises(ConnectionResetError):
-            await broken_off(one, job_id, asyncio.sleep(0))
+            await broken_off(one, job_id, turns(1))
         _, body = await taken(other, job_id)
         assert body == answer.body
 

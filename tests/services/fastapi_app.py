@@ -49,7 +49,7 @@ def events() -> StreamingResponse:
         while True:
             number += 1
             yield f"data: {number}\n\n"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # as events come, and not as fast as they can be sent
 
     return StreamingResponse(stream(), media_type="text/event-stream")
 

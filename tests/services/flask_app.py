@@ -48,7 +48,7 @@ def events() -> Response:
         while True:
             number += 1
             yield f"data: {number}\n\n"
-            time.sleep(0.01)
+            time.sleep(0.01)  # as events come, and not as fast as they can be sent
 
     return Response(stream(), mimetype="text/event-stream")
 

@@ -131,8 +131,8 @@ class Node:
 
     async def again(self) -> None:
         """Wait until the database can be written."""
-        while self.writer.look() is not None:  # noqa: ASYNC110 - it is asked, as health is
-            await asyncio.sleep(0)
+        while self.writer.look() is not None:  # it is asked, as health is
+            await turns(1)
 
 
 def submit(tx: Transaction, body: bytes = b"") -> int:
@@ -238,8 +238,8 @@ async def test_a_connection_is_lost_as_well_if_nobody_waited_on_it_just_then(
         link = await connection.link()
         async with Journeys(link).using(lambda: None) as journeys:
             end_sessions(database)
-            while link.pgconn.status == ConnStatus.OK:  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0)
+            while link.pgconn.status == ConnStatus.OK:  # it has no event
+                await turns(1)
             with pytest.raises(psycopg.OperationalError):
                 await ask(journeys)
 
@@ -353,7 +353,7 @@ async def test_more_than_can_be_kept_in_memory_is_refused_at_once(
         one.way.open.clear()
         for _ in range(node_writer.WAITING + 3):
             one.writer.queue(nothing, told, abreast=Turn.CHANGE)
-        await asyncio.sleep(0)
+        await turns(1)
         assert len(refused) == 3
         one.way.open.set()
         with suppress(StoreAway):

@@ -237,7 +237,7 @@ async def test_what_went_wrong_is_a_filter_with_two_values(
 async def test_who_knows_what_to_read_does_not_wait_for_a_search(stock: Stock) -> None:
     job_id = await stock.done("/a")
     searching = asyncio.create_task(stock.store.history.searcher.within(None, ENDLESS))
-    await asyncio.sleep(0)
+    await turns(1)
     assert (await stock.store.history.job(job_id)).path == "/a"
     assert await stock.store.history.timeline(job_id)
     assert (await stock.store.results.read(job_id)).response is not None
@@ -263,7 +263,7 @@ async def test_a_statement_is_stopped_when_its_time_is_over(connection: Searcher
 
 async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Searcher) -> None:
     asking = asyncio.create_task(connection.within(None, ENDLESS))
-    await asyncio.sleep(0)
+    await turns(1)
     asking.cancel()
     await asyncio.wait([asking])
     assert await connection.rows(ONE_ROW) == [(1,)]
@@ -271,7 +271,7 @@ async def test_a_statement_is_stopped_when_whoever_asked_has_left(connection: Se
 
 async def test_only_the_statement_whose_time_is_over_is_stopped(connection: Searcher) -> None:
     endless = asyncio.create_task(connection.within(None, ENDLESS))
-    await asyncio.sleep(0)
+    await turns(1)
     # It is over while this one waits for the other, which goes on.
     behind = asyncio.create_task(connection.within(0.0, ONE_ROW))
     last = asyncio.create_task(connection.within(None, ONE_ROW))

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from jobstore.store.slices import slices
+from tests.loop import turns
 
 pytestmark = pytest.mark.file
 
@@ -15,7 +16,7 @@ async def test_other_tasks_run_between_the_parts_of_many_rows() -> None:
     async def other() -> None:
         while True:
             happened.append("other")
-            await asyncio.sleep(0)
+            await turns(1)
 
     task = asyncio.create_task(other())
     async for some in slices(range(5), 2):

@@ -539,7 +539,7 @@ async def test_where_too_many_wait_in_all_the_source_that_has_the_most_loses_one
             for source in range(sources)
             for n in range(each)
         ]
-        await asyncio.sleep(0)
+        await turns(1)
         assert await login(7, "beyond") == 429
         late = [asyncio.create_task(login(sources + n, f"late{n}")) for n in range(10)]
         refused, waiting = False, {*flood}

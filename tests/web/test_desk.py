@@ -19,6 +19,7 @@ from jobstore.web.ask import Ask
 from jobstore.web.desk import DeskServer
 from tests.client import Client
 from tests.conftest import Serve
+from tests.loop import turns
 from trials.services import site
 from trials.sockets import connected, field_of, message, say
 
@@ -90,7 +91,7 @@ async def conversation(url: str, pieces: Sequence[bytes]) -> bytes:
         with suppress(ConnectionError):
             for piece in pieces:
                 await client.send(piece)
-                await asyncio.sleep(0)
+                await turns(1)
             return DATE.sub(b"Date: now", await client.rest())
     return b""
 

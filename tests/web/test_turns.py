@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from jobstore.web.turns import FairTurns
+from tests import loop
 
 
 async def order_of(
@@ -14,10 +15,10 @@ async def order_of(
     async def wait(source: str) -> None:
         async with turns.turn(source):
             taken.append(source)
-            await asyncio.sleep(0)
+            await loop.turns(1)
 
     tasks = [asyncio.create_task(wait(source)) for source in sources]
-    await asyncio.sleep(0)
+    await loop.turns(1)
     return tasks
 
 
@@ -43,7 +44,7 @@ async def test_who_leaves_the_queue_keeps_nobodys_place() -> None:
     async with turns.turn("x"):
         tasks = await order_of(turns, "aab", taken)
         tasks[0].cancel()
-        await asyncio.sleep(0)
+        await loop.turns(1)
     await asyncio.gather(*tasks, return_exceptions=True)
     assert sorted(taken) == ["a", "b"]
     async with turns.turn("x"):

@@ -115,7 +115,7 @@ async def test_websockets_of_another_implementation_are_passed_on_as_well(serve:
 async def test_a_service_that_speaks_nothing_but_websockets_answers_for_itself(
     serve: Serve,
 ) -> None:
-    async with serve_websockets(lambda _: asyncio.sleep(0), "127.0.0.1", 0) as service:
+    async with serve_websockets(lambda _: turns(1), "127.0.0.1", 0) as service:
         port = service.sockets[0].getsockname()[1]
         front = await serve(target={"upstream": f"http://127.0.0.1:{port}"})
         head, body = await ask(front.url, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -376,7 +376,7 @@ async def _keep_asking(writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b"is anybody there?")
         await writer.drain()
-        await asyncio.sleep(0)
+        await turns(1)
 
 
 @pytest.mark.parametrize("who", ["client", "service"])

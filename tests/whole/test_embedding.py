@@ -21,6 +21,7 @@ from jobstore.model.passwords import hashed
 from jobstore.web.identifying import Identify
 from tests.client import Client
 from tests.engines import Place
+from tests.loop import turns
 from tests.raw import Front
 from tests.stores import rows, timeline
 from trials.services import answering
@@ -344,7 +345,7 @@ def identify(request: web.Request) -> jobstore.Identity | None:
 
 async def identify_later(request: web.Request) -> jobstore.Identity | None:
     """Tell the same as somebody who has to ask a database."""
-    await asyncio.sleep(0)
+    await turns(1)
     return identify(request)
 
 

@@ -72,8 +72,7 @@ async def _prepare(
         sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in settings.items()
     ]
-    for text in texts:
-        await link.execute(text)
+    await link.execute(sql.SQL("; ").join(texts))  # one message, and one answer to wait for
 
 
 def _seconds_a_host(url: str) -> int:
