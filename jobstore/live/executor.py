@@ -10,7 +10,7 @@ from typing import Final
 
 from jobstore.live import CapturedResponse, Over, Store
 from jobstore.live.holding import Holds, Sleep
-from jobstore.live.next_attempts import Again, NextAttempts
+from jobstore.live.next_attempts import NextAttempts, Requeued
 from jobstore.live.outcomes import (
     Failed,
     Outcome,
@@ -213,10 +213,10 @@ class Executor:
             running.stoppable = False
             seconds = monotonic() - began
             again = await self._next.queued(claim, route, outcome)
-            if self._meters is not None and again is not Again.HELD:
+            if self._meters is not None and again is not Requeued.HELD:
                 how, headers = counted(outcome), claim.request.headers
                 self._meters.attempted(claim.target, how, seconds, headers)
-            if again is Again.NO:
+            if again is Requeued.NO:
                 self._end(claim, outcome, over)
             else:
                 over(None)

@@ -21,7 +21,7 @@ from jobstore.targets.router import TargetRoute
 log = logging.getLogger(__name__)
 
 
-class Again(Enum):
+class Requeued(Enum):
     """Whether a job is queued again after an attempt."""
 
     NO = auto()
@@ -43,15 +43,15 @@ class NextAttempts:
         self._clock = clock
         self._meters = store.meters
 
-    async def queued(self, claim: Claim, route: TargetRoute | None, outcome: Outcome) -> Again:
+    async def queued(self, claim: Claim, route: TargetRoute | None, outcome: Outcome) -> Requeued:
         """Queue a job again if this attempt failed for a temporary reason."""
         if route is None or isinstance(outcome, Stopped):
-            return Again.NO
+            return Requeued.NO
         if isinstance(outcome, Failed) and outcome.lasting:
-            return Again.NO
+            return Requeued.NO
         answered = outcome.status if isinstance(outcome, CapturedResponse) else None
         if not is_passing(route.retry, answered):  # as nearly always
-            return Again.NO
+            return Requeued.NO
         repeatable = may_repeat(claim.request.method, claim.policy.replay or route.replay)
         if (
             isinstance(outcome, Failed)
@@ -62,10 +62,10 @@ class NextAttempts:
             ended = AttemptEnded(failure=outcome.failure, detail=outcome.detail)
             held = await self._store.attempts.hold(claim, route.name, ended, sent=outcome.sent)
             if not held:
-                return Again.NO
-            return Again.TRIED if outcome.sent else Again.HELD
+                return Requeued.NO
+            return Requeued.TRIED if outcome.sent else Requeued.HELD
         tried = repeatable and await self._retried(claim, route, outcome)
-        return Again.TRIED if tried else Again.NO
+        return Requeued.TRIED if tried else Requeued.NO
 
     async def _retried(
         self, claim: Claim, route: TargetRoute, outcome: CapturedResponse | Failed

@@ -1,4 +1,4 @@
-"""How many jobs are in each state, as triggers and the tally keep count of them."""
+"""How many jobs are in each state, as the tally keeps count of them."""
 
 from typing import Final
 

@@ -68,8 +68,8 @@ class InProcess:
         self._protocol = server()
         self._protocol.transport = _Wire()
         # Kept: to ask for the running loop is a system call, and each job would often ask.
-        self.loop = asyncio.get_running_loop()
         self.flow = ReadFlow()
+        self.loop = self.flow.loop
 
     def send(self, request: Request, handle: JobHandle) -> "_Call":
         """Call the application and yield its response; leaving early cancels its handler.
@@ -164,7 +164,7 @@ class _Call:
 
     async def __aenter__(self) -> Response:
         request, answer, target = self._request, self._answer, self._target
-        upload, sent = Upload(request, target.flow, target.loop), _mounted(request, target.mount)
+        upload, sent = Upload(request, target.flow), _mounted(request, target.mount)
         run = target.run(_message(sent), upload.payload, answer, self._handle)
         self._tasks.append(target.loop.create_task(run))
         if upload.pending:

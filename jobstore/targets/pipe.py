@@ -10,10 +10,15 @@ BOUND: Final = 256 * 1024  # bytes that may wait for their reader before the sou
 
 
 class ReadFlow(BaseProtocol):
-    """The part of a connection that a StreamReader uses: nothing of it depends on the body."""
+    """The part of a connection that a StreamReader uses: nothing of it depends on the body.
+
+    Attributes:
+        loop: the loop on which bodies are read.
+    """
 
     def __init__(self) -> None:
-        super().__init__(asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        super().__init__(self.loop)
 
     @property
     def connected(self) -> bool:
@@ -44,9 +49,9 @@ class _Flow(ReadFlow):
         self.room.set()
 
 
-def whole(body: bytes, flow: ReadFlow, loop: asyncio.AbstractEventLoop) -> StreamReader:
+def whole(body: bytes, flow: ReadFlow) -> StreamReader:
     """Return a reader of a complete body."""
-    reader = StreamReader(flow, max(BOUND, len(body)), loop=loop)
+    reader = StreamReader(flow, max(BOUND, len(body)), loop=flow.loop)
     reader.feed_data(body)
     reader.feed_eof()
     return reader

@@ -1,6 +1,5 @@
 """The request of a call without a socket: the body that a handler reads."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -23,17 +22,17 @@ class Upload:
         flow: the connection of bodies that are complete.
     """
 
-    def __init__(self, request: Request, flow: ReadFlow, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, request: Request, flow: ReadFlow) -> None:
         self.payload = EMPTY_PAYLOAD
         self.pending = False
         self._body = request.body
         if request.body != b"":
-            self._open(header(request.headers, "content-encoding"), flow, loop)
+            self._open(header(request.headers, "content-encoding"), flow)
 
-    def _open(self, coding: str | None, flow: ReadFlow, loop: asyncio.AbstractEventLoop) -> None:
+    def _open(self, coding: str | None, flow: ReadFlow) -> None:
         self._coding = coding.lower() if coding and coding.lower() in _CODINGS else None
         if isinstance(self._body, bytes) and not self._coding:
-            self.payload = whole(self._body, flow, loop)
+            self.payload = whole(self._body, flow)
         else:
             self.pending = True
             self._pipe = Pipe()
