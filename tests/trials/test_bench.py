@@ -143,6 +143,18 @@ def test_peers_are_measured_or_it_is_said_what_they_lack(tmp_path: Path) -> None
         assert name in names or any(line.startswith(f"{key} is left out, ") for line in lines)
 
 
+def test_what_a_run_has_found_is_kept_if_it_is_broken_off(tmp_path: Path) -> None:
+    output = tmp_path / "rows.json"
+    arguments = ("--rows", "bare", "inprocess", *SIZE, "--json", output, "--folder", tmp_path)
+    command = [ROOT / "scripts" / "bench", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        first = run.stdout.readline()
+        run.kill()
+    kept = json.loads(output.read_text())["rows"]
+    assert first.startswith(kept[0]["name"])
+
+
 def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[str]:
     """Call the benchmark in this process, and return the lines that it prints."""
     main([str(each) for each in arguments])
