@@ -1,7 +1,6 @@
 """The standalone server: configuration, store, targets, executor and web application together."""
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
@@ -34,6 +33,7 @@ from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import NotOpen
+from jobstore.service import garbage
 from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
@@ -97,15 +97,6 @@ def run(
     runner.close()
 
 
-def _settle() -> None:
-    """Exclude the current objects from garbage collection.
-
-    It would scan them again and again; measured, a sixth of a job's whole cost.
-    """
-    gc.collect(0)  # what is older has been looked through while it was loaded
-    gc.freeze()
-
-
 async def _run_until_signal(
     config: Config, ready: "Callable[[Server], None] | None", reread: Reread | None
 ) -> None:
@@ -115,7 +106,7 @@ async def _run_until_signal(
         async with AsyncExitStack() as stack:
             async with starting(supervisor):
                 server = await stack.enter_async_context(serving(config, os.environ, reread))
-            _settle()
+            garbage.serve()
             if ready:
                 ready(server)
             async with (

@@ -1,13 +1,12 @@
 """The command ``jobstore``: for people at a terminal, and for their scripts."""
 
-import atexit
-import gc
 import io
 import os
 import signal
 import sys
 from typing import Final, NoReturn
 
+from jobstore.service import garbage
 from jobstore.service.hangup import remember_hangup
 
 INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
@@ -15,7 +14,7 @@ INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 for what cannot be done, or 2 for wrong usage."""
-    _collect_less()
+    garbage.load()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     if sys.argv[1:2] == ["serve"]:  # which takes a while to load, and reads its configuration
@@ -29,17 +28,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     cli(prog_name="jobstore")
-
-
-def _collect_less() -> None:
-    """Let the garbage collector look less often at long-lived objects.
-
-    Loading makes tens of thousands of objects, and hardly any of them is garbage. To look through
-    them, time and again while they come and once more before the interpreter ends, was measured as
-    a fifth of what a short command takes.
-    """
-    gc.set_threshold(10_000, 20, 50)
-    atexit.register(gc.freeze)
 
 
 def discard_output() -> None:

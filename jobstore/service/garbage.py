@@ -1,0 +1,40 @@
+"""When Python looks for garbage: objects that refer to each other, so that none of them goes away.
+
+A collection looks through all objects of its generation and of younger ones. A command has tens of
+thousands of them that are no garbage, and a job makes hardly any that is. But asyncio makes some
+for each connection that ends, and each error may hold on to what its functions worked on.
+"""
+
+import atexit
+import gc
+from typing import Final
+
+# After how many objects more the youngest are looked through, and after how many such collections
+# the next generation is; and so on.
+_YOUNGEST: Final = 10_000
+_MIDDLE: Final = 20
+_LOADING: Final = 50
+_SERVING: Final = 5
+
+
+def load() -> None:
+    """Look seldom at long-lived objects, and not at all before the interpreter ends.
+
+    Loading makes tens of thousands of objects, and hardly any of them is garbage. To look through
+    them, time and again while they come and once more before the interpreter ends, was measured as
+    a fifth of what a short command takes.
+    """
+    gc.set_threshold(_YOUNGEST, _MIDDLE, _LOADING)
+    atexit.register(gc.freeze)
+
+
+def serve() -> None:
+    """Never look again at the objects that are there now, and more often at those to come.
+
+    To scan the former again and again was measured as a sixth of a job's whole cost. Of the latter,
+    what lived for long before it became garbage, such as a connection, is freed in time: else a
+    server grew by 2 MiB a minute for a quarter of an hour.
+    """
+    gc.collect(0)  # what is older has been looked through while it was loaded
+    gc.freeze()
+    gc.set_threshold(_YOUNGEST, _MIDDLE, _SERVING)
