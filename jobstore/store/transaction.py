@@ -8,8 +8,9 @@ depends on its success is reported as facts, which count only once they are comm
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
+from jobstore.model.errors import JobstoreError
 from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes, Fact
 from jobstore.store.tally import Tally
@@ -98,6 +99,15 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     committing: bool = False
+
+    @classmethod
+    def refused(cls, error: JobstoreError) -> Self:
+        """Make the outcome of an operation that was refused, and has changed nothing.
+
+        Its traceback leads to all that shares its batch, which would stay until it is looked for as
+        garbage; where a refusal was raised is of no use to anybody.
+        """
+        return cls(error=error.with_traceback(None))
 
 
 # Hears what became of an operation.

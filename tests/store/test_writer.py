@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import sqlite3
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -196,6 +198,29 @@ def fail_after(word: str) -> Operation[None]:
         raise KeyError("its own mistake")
 
     return operation
+
+
+async def test_a_refusal_holds_on_to_nothing_of_those_that_shared_its_batch(desk: Desk) -> None:
+    told: list[Outcome] = []
+
+    class Content:
+        """Something that a result may hold."""
+
+    def refuse(_: Transaction) -> None:
+        raise JobNotFound(7)
+
+    gc.disable()
+    try:
+        desk.writer.queue(lambda _: Content(), told.append)
+        desk.writer.queue(refuse, told.append)
+        await desk.writer.drained()
+        (kept, refused), told = told, []
+        content = weakref.ref(kept.value)
+        del kept
+        assert content() is None
+        assert isinstance(refused.error, JobNotFound)
+    finally:
+        gc.enable()
 
 
 async def test_the_facts_of_a_batch_are_told_in_the_order_of_its_operations(desk: Desk) -> None:

@@ -37,4 +37,4 @@ def _outcome(shared: Shared, entry: Entry) -> Outcome:
     except JobstoreError as error:
         if tx.effects:
             raise
-        return Outcome(error=error)
+        return Outcome.refused(error)

@@ -93,7 +93,7 @@ class Committer:
                 # A refusal that has changed nothing is no reason to undo the others.
                 if (connection.total_changes, len(changes.facts)) != before:
                     raise
-                outcome = Outcome(error=error)
+                outcome = Outcome.refused(error)
             batch.outcomes.append(outcome)
         transaction.write_tally()
         return batch
