@@ -9,12 +9,10 @@ import atexit
 import gc
 from typing import Final
 
-# After how many objects more the youngest are looked through, and after how many such collections
-# the next generation is; and so on.
-_YOUNGEST: Final = 10_000
-_MIDDLE: Final = 20
-_LOADING: Final = 50
-_SERVING: Final = 5
+# After how many objects more the youngest are looked through, after how many such collections the
+# next generation is, and after how many of those the oldest.
+_LOADING: Final = (10_000, 20, 50)
+_SERVING: Final = (5_000, 10, 10)
 
 
 def load() -> None:
@@ -24,7 +22,7 @@ def load() -> None:
     them, time and again while they come and once more before the interpreter ends, was measured as
     a fifth of what a short command takes.
     """
-    gc.set_threshold(_YOUNGEST, _MIDDLE, _LOADING)
+    gc.set_threshold(*_LOADING)
     atexit.register(gc.freeze)
 
 
@@ -37,4 +35,4 @@ def serve() -> None:
     """
     gc.collect(0)  # what is older has been looked through while it was loaded
     gc.freeze()
-    gc.set_threshold(_YOUNGEST, _MIDDLE, _SERVING)
+    gc.set_threshold(*_SERVING)

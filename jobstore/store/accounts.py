@@ -119,6 +119,10 @@ class Accounts:
             self._checked = now  # not before: what could not be read must not pass for no accounts
         return self._roll
 
+    def look_again(self) -> None:
+        """Have the next `roll` be as new as the store."""
+        self._checked = -NOTICE_SECONDS
+
     def _read(self) -> AccountSnapshot:
         accounts = [_decoded(row) for row in self._points.kept(LIST)]
         holders = {digest: name for _, name, _, _, digest in self._points.kept(LIST_TOKENS)}
@@ -139,7 +143,7 @@ class Accounts:
     async def _change(self, operation: Operation[T]) -> T:
         value = await self._writer.run(operation)
         await self._points.refresh()
-        self._checked = -NOTICE_SECONDS  # what was done here is seen at once
+        self.look_again()  # what was done here is seen at once
         return value
 
     async def add(

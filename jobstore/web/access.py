@@ -215,11 +215,16 @@ class Access:
         return _identity(account) if kept[0] == kept[1] else None
 
     async def _login(self, request: web.Request) -> Identity | None:
-        """Verify the password that a request came with, if it came with one.
+        """Return the sender of a request who is not known so far; verify a password, if it has one.
 
         Raises:
             TooManyLogins: too many others wait already.
+            StoreError: the accounts cannot be read at the moment.
         """
+        self._accounts.look_again()  # an account or a token may be that new
+        identity = self.identify(request.headers)
+        if identity is not None:
+            return identity
         authorization = request.headers.get("Authorization", "")
         address = self.proxies.client(request.remote or "", request.headers)
         pair = basic_of(authorization)

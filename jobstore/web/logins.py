@@ -178,6 +178,7 @@ class Logins:
         await asyncio.sleep(seconds)
         async with self._verifying.turn(login.source):
             login.begun = True
+            self._accounts.look_again()  # the password may be that new
             account = self._accounts.roll().accounts.get(name)
             kept = account.password if account else None
             right = await asyncio.to_thread(passwords.verify, kept, password)

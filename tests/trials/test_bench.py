@@ -145,8 +145,9 @@ def test_peers_are_measured_or_it_is_said_what_they_lack(tmp_path: Path) -> None
 
 def test_what_a_run_has_found_is_kept_if_it_is_broken_off(tmp_path: Path) -> None:
     output = tmp_path / "rows.json"
-    arguments = ("--rows", "bare", "inprocess", *SIZE, "--json", output, "--folder", tmp_path)
-    command = [ROOT / "scripts" / "bench", *arguments]
+    rows = ("--rows", "bare", "inprocess", *SIZE)
+    command: list[str | Path] = [ROOT / "scripts" / "bench", *rows]
+    command += ["--json", output, "--folder", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         first = run.stdout.readline()
