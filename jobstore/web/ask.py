@@ -190,8 +190,8 @@ class Ask:
         """Leave it without an answer: its client is gone."""
         self._desk.finish(self)
 
-    def when_leaving(self, call: Callable[[], None]) -> None:
-        """Call a function if its client closes its side or goes away before the answer."""
+    def when_leaving(self, call: Callable[[], None] | None) -> None:
+        """Call a function if its client closes its side or goes away before the answer; or none."""
         self._leaving = call
 
     def left(self) -> None:

@@ -77,6 +77,8 @@ class Relay:
             raise
         except Exception as error:  # noqa: BLE001 - told to the client, and logged there
             self._failed(error)
+        finally:
+            self._ask.when_leaving(None)  # else it and this would keep each other
 
     def _confirm(self) -> None:
         """Check the sender of a request again, before sending anything.

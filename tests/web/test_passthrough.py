@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -7,9 +8,12 @@ import pytest
 from aiohttp import ClientSession, web
 
 from jobstore import demo
+from jobstore.web.ask import Ask
+from jobstore.web.relaying import Relay
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.gates import create_app as create_gates
+from tests.loop import turns
 from tests.peers import OK, Origin, Services
 from tests.webapp import SEEN, create_app
 from trials.sockets import ask, connected, lines_of
@@ -366,3 +370,20 @@ async def test_what_asks_for_a_job_stays_here(
     assert [line for line in second if line.lower().startswith(("x-arango", "prefer"))] == [
         "Prefer: return=minimal"
     ]
+
+
+@pytest.mark.parametrize("kind", ["upstream", "in process"])
+async def test_what_was_passed_on_is_gone_without_being_looked_for_as_garbage(
+    serve: Serve, services: Services, http: ClientSession, kind: str
+) -> None:
+    target = {"upstream": await services.application(demo.create_app())}
+    server = await serve(**({"target": target} if kind == "upstream" else {}))
+    client = Client(http, server.url)
+    gc.collect()
+    gc.disable()
+    try:
+        assert (await client("POST", "/echo", data=b"once")).status == 200
+        await turns(3)  # in which the exchange ends
+        assert [each for each in gc.get_objects() if isinstance(each, Ask | Relay)] == []
+    finally:
+        gc.enable()
