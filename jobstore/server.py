@@ -33,7 +33,7 @@ from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import NotOpen
-from jobstore.service import garbage
+from jobstore.service import memory
 from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
@@ -106,7 +106,7 @@ async def _run_until_signal(
         async with AsyncExitStack() as stack:
             async with starting(supervisor):
                 server = await stack.enter_async_context(serving(config, os.environ, reread))
-            garbage.serve()
+            memory.serve()
             if ready:
                 ready(server)
             async with (

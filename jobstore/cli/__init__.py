@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Final, NoReturn
 
-from jobstore.service import garbage
+from jobstore.service import memory
 from jobstore.service.hangup import remember_hangup
 
 INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
@@ -14,7 +14,7 @@ INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 for what cannot be done, or 2 for wrong usage."""
-    garbage.load()
+    memory.load()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     if sys.argv[1:2] == ["serve"]:  # which takes a while to load, and reads its configuration
