@@ -374,6 +374,14 @@ async def test_a_loop_that_had_no_time_to_listen_takes_no_database_for_away(
         assert len(jobs(database)) == 4
 
 
+async def test_a_connection_that_is_being_made_is_not_left_open(database: Place) -> None:
+    async with DatabaseConnection(database.url, SCHEMA) as connection:
+        await connection.drop()
+        with pytest.raises(psycopg.OperationalError):
+            await connection.link(0)  # who asks does not wait, but it is being made
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 @dataclass
 class Late:
     """A clock that goes as any does, and can be set forward.

@@ -222,7 +222,10 @@ class DatabaseConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection."""
+        """Close the connection, also one that is being made: whoever asked for it may have left."""
+        if self._linking is not None:
+            self._linking.cancel()
+            await asyncio.wait([self._linking])
         await self.drop()
 
 
