@@ -106,7 +106,7 @@ async def _run_until_signal(
         async with AsyncExitStack() as stack:
             async with starting(supervisor):
                 server = await stack.enter_async_context(serving(config, os.environ, reread))
-            memory.serve()
+            memory.while_serving()
             if ready:
                 ready(server)
             async with (

@@ -14,7 +14,7 @@ INTERRUPTED: Final = 130  # 128 and the number of SIGINT, as shells count
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 for what cannot be done, or 2 for wrong usage."""
-    memory.load()
+    memory.while_loading()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     if sys.argv[1:2] == ["serve"]:  # which takes a while to load, and reads its configuration

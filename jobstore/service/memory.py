@@ -28,7 +28,7 @@ _LARGE: Final = 512 * 1024
 _KEPT: Final = 4 * 1024 * 1024
 
 
-def load() -> None:
+def while_loading() -> None:
     """Look seldom at long-lived objects, and not at all before the interpreter ends.
 
     Loading makes tens of thousands of objects, and hardly any of them is garbage. To look through
@@ -39,7 +39,7 @@ def load() -> None:
     atexit.register(gc.freeze)
 
 
-def serve() -> None:
+def while_serving() -> None:
     """Never look again at the objects that are there now, and more often at those to come.
 
     To scan the former again and again was measured as a sixth of a job's whole cost. Of the latter,
@@ -54,10 +54,9 @@ def serve() -> None:
 
 def _give_large_blocks_back() -> None:
     """Have the same blocks count as large for ever, where the C library is glibc."""
-    # Loaded when the server answers already: no short command needs it.
-    import ctypes  # noqa: PLC0415
+    with suppress(ImportError, AttributeError, OSError):  # some Pythons are built without it
+        import ctypes  # noqa: PLC0415 - no short command needs it
 
-    with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _LARGE)
         mallopt(_TRIM_THRESHOLD, _KEPT)

@@ -19,9 +19,9 @@ class Connection:
     def receive(self):
         pass
 
-memory.load()
+memory.while_loading()
 loaded = Connection()
-memory.serve()
+memory.while_serving()
 old = Connection()
 gc.collect(0)
 gc.collect(1)
@@ -53,7 +53,7 @@ from jobstore.service import memory
 def taken():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-memory.serve()
+memory.while_serving()
 large = b"x" * (20 << 20)
 del large
 before = taken()

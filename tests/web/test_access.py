@@ -301,16 +301,20 @@ async def test_a_password_is_the_same_however_its_accents_are_composed(ordinary:
     assert (await client("GET", "/echo")).status == 200
 
 
-async def test_a_token_that_another_process_has_just_made_opens_the_door(
+async def test_what_another_process_has_just_made_opens_the_door(
     ordinary: People, store_path: Path
 ) -> None:
     alice, token = await ordinary.with_token("alice"), new_token()
-    holder = await ordinary.client(f"Bearer {token}")
+    holder, bob = await ordinary.client(f"Bearer {token}"), await ordinary.client(basic("bob"))
+    password = hashed(PASSWORD)
     with closing(sqlite3.connect(store_path, isolation_level=None)) as connection:
         assert (await alice("GET", "/echo")).status == 200  # so that the server has just looked
         made = "INSERT INTO token (account, label, digest, created_at) VALUES ('alice', '', ?, 1)"
         connection.execute(made, [digest(token)])
-    assert (await holder("GET", "/echo")).status == 200
+        assert (await holder("GET", "/echo")).status == 200
+        made = "INSERT INTO account (name, role, password, created_at, changed_at)"
+        connection.execute(f"{made} VALUES ('bob', 'user', ?, 1, 1)", [password])
+        assert (await bob("GET", "/echo")).status == 200
 
 
 async def test_a_revoked_token_is_of_no_use_and_others_still_are(ordinary: People) -> None:
