@@ -1,1 +1,1 @@
-"""What an operator and a service manager need of the process: sockets, TLS, signals, systemd."""
+"""What operators and service managers need of the process: sockets, TLS, signals, memory."""
