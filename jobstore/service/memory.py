@@ -1,9 +1,10 @@
 """When memory is given back: that of garbage to Python, and that of large blocks to the system.
 
-Garbage are objects that refer to each other, so that none of them goes away by itself. A collection
-looks through all objects of a generation and of the younger ones. A command has tens of thousands
-that are no garbage, and a job makes hardly any that is. But asyncio makes some for each connection
-that ends, and each error may hold on to what its functions worked on.
+Objects that refer to each other do not go away by themselves: once nobody needs them, they are
+garbage until a collection finds them. It looks through all objects of a generation and of the
+younger ones. A command has tens of thousands that are no garbage, and a job makes hardly any that
+is. But asyncio makes some for each connection that ends, and each error may hold on to what its
+functions worked on.
 
 glibc gives large blocks back as soon as they are free, and keeps the others for what comes next. It
 counts fewer and fewer as large, though: those larger than any that was freed before, up to 32 MiB.
@@ -21,8 +22,8 @@ _SERVING: Final = (5_000, 10, 10)
 # https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-# From which size on blocks are large, in bytes. What asyncio receives into has 256 KiB each time,
-# and to get that from the system each time was measured as a tenth of a job's whole cost.
+# From which size on blocks are large, in bytes: more than the 256 KiB into which asyncio receives,
+# which would else come from the system, and go back to it, with each request.
 _LARGE: Final = 512 * 1024
 # How much is kept at the end of the heap.
 _KEPT: Final = 4 * 1024 * 1024

@@ -53,7 +53,7 @@ _PARTS: Final = (
     peers,
 )
 _KEYS: Final = tuple(key for part in _PARTS for key in part.KEYS)
-# What is measured unless rows are named: pages need a store of millions of jobs, made in an hour.
+# What is measured unless rows are named: pages need a store of five million jobs, made first.
 _USUAL: Final = tuple(key for key in _KEYS if key not in pages.KEYS)
 
 
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace, command: str) -> None:
             rows.append(row)
             found.write(options.json)  # a run that is broken off has found something, too
             print(words.line(row), flush=True)
-        found.write(options.json)
+        found.write(options.json)  # also if there was nothing to find
     print(f"written to {options.json}")
 
 
