@@ -4,8 +4,8 @@
 
 import asyncio
 import os
+import re
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from io import BytesIO
@@ -19,6 +19,7 @@ from jobstore.model.account import Role
 from tests.accounts import People
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import running
+from tests.loop import turns
 from tests.packages import needs
 from tests.peers import Services, nobodys_port
 from tests.sockets_app import CLOSE_CODES, create_app
@@ -27,6 +28,9 @@ from trials.sockets import connected, message
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 NAME: Final = "jobs.example.com"
 SOCKET: Final = "unix:/run/jobstore.sock"
+
+# What nginx and Caddy write when they listen, and not before.
+LISTENS: Final = re.compile("start worker processes|serving initial configuration")
 
 Configure = Callable[[Path, Path, int], list[str | Path]]
 
@@ -47,7 +51,7 @@ def nginx(folder: Path, path: Path, port: int) -> list[str | Path]:
     temporary = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in kinds)
     user = "user root;" if os.getuid() == 0 else ""
     (folder / "nginx.conf").write_text(
-        f"daemon off; {user} pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"daemon off; {user} pid {folder}/pid; error_log stderr notice; events {{}}\n"
         f"http {{ access_log off; {temporary} include {folder}/jobstore.conf; }}\n"
     )
     program = shutil.which("nginx") or "/usr/sbin/nginx"
@@ -82,33 +86,28 @@ async def proxying(configure: Configure, folder: Path, path: Path) -> AsyncItera
     process = await asyncio.create_subprocess_exec(
         *configure(folder, path, port),
         stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)},
     )
+    assert process.stderr is not None
     try:
-        while not answers(port):
-            assert process.returncode is None, await complaint(configure(folder, path, port))
-            await asyncio.sleep(0.02)  # a program of others: it tells nobody that it listens
+        await listening(process.stderr)
+        rest = asyncio.create_task(process.stderr.read())
         yield f"http://127.0.0.1:{port}"
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+    await rest
 
 
-async def complaint(command: list[str | Path]) -> str:
-    """Run what did not start again, for its words."""
-    again = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await again.communicate()
-    return said.decode()
-
-
-def answers(port: int) -> bool:
-    """Tell whether somebody listens on a port."""
-    with socket.socket() as visitor:
-        return visitor.connect_ex(("127.0.0.1", port)) == 0
+async def listening(log: asyncio.StreamReader) -> None:
+    """Read what a proxy writes until it says that it listens."""
+    said = ""
+    while not LISTENS.search(said):
+        line = await log.readline()
+        assert line, said
+        said += line.decode()
 
 
 class Site:
@@ -153,7 +152,7 @@ async def test_a_job_is_submitted_waited_for_and_fetched(site: Site, named: Clie
         client("PUT", f"/_api/job/{job_id}", headers={"Prefer": "wait=60"})
     )
     while not site.server.store.waits.watched(job_id):
-        await asyncio.wait([waiting], timeout=0.001)
+        await turns(1)
     await client.let("a")
     answer = await waiting
     assert (answer.status, answer.body) == (200, b"a is done")

@@ -27,11 +27,21 @@ app.post("/upload", express.raw({ type: () => true, limit: "16mb" }), (request, 
   const start = text.indexOf("\r\n\r\n") + 4;
   response.json({ name, size: text.lastIndexOf("\r\n--") - start });
 });
+let happened = 0;
+let told = () => {};
 app.get("/events", (request, response) => {
   response.set("Content-Type", "text/event-stream");
   let number = 0;
-  const timer = setInterval(() => response.write(`data: ${++number}\n\n`), 10);
-  request.on("close", () => clearInterval(timer));
+  told = () => {
+    for (; happened > 0 && number < 3; happened -= 1) response.write(`data: ${++number}\n\n`);
+    if (number === 3) response.end();
+  };
+  told();
+});
+app.post("/happen", (request, response) => {
+  happened += 1;
+  told();
+  response.end();
 });
 app.get("/who", (request, response) =>
   response.json({ client: request.ip, scheme: request.protocol, host: request.get("host") }));

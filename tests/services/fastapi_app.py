@@ -7,6 +7,8 @@ from fastapi import FastAPI, Request, UploadFile, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
+HAPPENED = asyncio.Queue[None]()
+
 app = FastAPI()
 app.add_middleware(
     CORSMiddleware, allow_origins=["https://app.example"], allow_methods=["*"], allow_headers=["*"]
@@ -42,16 +44,20 @@ async def upload(file: UploadFile) -> dict[str, object]:
 
 @app.get("/events")
 def events() -> StreamingResponse:
-    """Send events without end."""
+    """Send three events, each when something has happened."""
 
     async def stream() -> AsyncIterator[str]:
-        number = 0
-        while True:
-            number += 1
+        for number in (1, 2, 3):
+            await HAPPENED.get()
             yield f"data: {number}\n\n"
-            await asyncio.sleep(0.01)  # as events come, and not as fast as they can be sent
 
     return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@app.post("/happen")
+async def happen() -> None:
+    """Let something happen."""
+    await HAPPENED.put(None)
 
 
 @app.get("/who")

@@ -1,11 +1,13 @@
 """Flask, for gunicorn."""
 
-import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 from flask import Flask, Response, jsonify, redirect, request, url_for
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as AnyResponse
+
+HAPPENED = SimpleQueue[None]()
 
 app = Flask(__name__)
 app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign] # as its documentation has it
@@ -41,16 +43,21 @@ def upload() -> Response:
 
 @app.get("/events")
 def events() -> Response:
-    """Send events without end."""
+    """Send three events, each when something has happened."""
 
     def stream() -> Iterator[str]:
-        number = 0
-        while True:
-            number += 1
+        for number in (1, 2, 3):
+            HAPPENED.get()
             yield f"data: {number}\n\n"
-            time.sleep(0.01)  # as events come, and not as fast as they can be sent
 
     return Response(stream(), mimetype="text/event-stream")
+
+
+@app.post("/happen")
+def happen() -> Response:
+    """Let something happen."""
+    HAPPENED.put(None)
+    return Response()
 
 
 @app.get("/who")

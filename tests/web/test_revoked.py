@@ -14,6 +14,7 @@ from jobstore.model.passwords import hashed
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
+from tests.loop import turns
 from tests.stores import rows, states
 from trials.clients import Answer
 from trials.sockets import connected
@@ -34,7 +35,7 @@ async def waiting(
     """Begin to ask for something that is not there yet; return when the server knows of it."""
     asked = asyncio.ensure_future(asking)
     while not people.server.store.waits.watched(job_id):
-        await asyncio.wait([asked], timeout=0.001)
+        await turns(1)
     return asked
 
 

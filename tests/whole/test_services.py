@@ -112,10 +112,15 @@ async def test_an_upload_arrives_at_once_and_as_a_job(
 
 
 async def test_events_come_one_by_one(front: ServerProcess, http: ClientSession) -> None:
+    client = Client(http, front.url)
+    await client("POST", "/happen")  # with the first event comes the head of the answer
     async with http.get(f"{front.url}/events") as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
-        for number in (1, 2, 3):
+        assert await answer.content.readuntil(b"\n\n") == b"data: 1\n\n"
+        for number in (2, 3):
+            await client("POST", "/happen")
             assert await answer.content.readuntil(b"\n\n") == f"data: {number}\n\n".encode()
+        assert await answer.content.read() == b""
 
 
 async def test_pages_of_other_origins_are_its_own_affair(
