@@ -12,6 +12,7 @@ from rich.text import Text
 
 from jobstore.cli.plain import printable
 from jobstore.model.message import Body, body_size, chunks
+from jobstore.model.words import plural
 
 # How much of a binary body is shown.
 _BYTES_A_LINE: Final = 16
@@ -108,7 +109,7 @@ def _indented(text: str) -> str | None:
 
 
 def _dump(part: Excerpt, most: int) -> Text:
-    shown = Text(f"{part.size:,} bytes", "dim")
+    shown = Text(plural(part.size, "byte"), "dim")
     for start in range(0, min(len(part.data), most), _BYTES_A_LINE):
         line = part.data[start : start + _BYTES_A_LINE]
         letters = "".join(chr(byte) if byte in _SIGNS else "." for byte in line)

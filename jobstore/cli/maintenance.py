@@ -14,6 +14,7 @@ from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.live.purging import Purged
 from jobstore.model.clock import SECOND, iso, now
+from jobstore.model.words import plural
 from jobstore.store.checks import CheckReport
 from jobstore.store.sqlite.replacing import Replaced
 
@@ -35,8 +36,7 @@ def expire_command(
     if as_json:
         write_json({"expired": expired, "before": iso(moment)})
     else:
-        results = "result" if expired == 1 else "results"
-        click.echo(f"{expired:,} {results} of jobs that ended before {iso(moment)} expired.")
+        click.echo(f"{plural(expired, 'result')} of jobs that ended before {iso(moment)} expired.")
 
 
 async def _expire(place: Place, before: int) -> int:
@@ -87,10 +87,8 @@ def purge_command(
         facts = {"purged": purged.payloads, "given_back": purged.given_back}
         write_json({**facts, "before": iso(moment)})
         return
-    payloads = "payload" if purged.payloads == 1 else "payloads"
-    click.echo(
-        f"{purged.payloads:,} {payloads} from before {iso(moment)} purged; {_given(place, purged)}"
-    )
+    payloads = plural(purged.payloads, "payload")
+    click.echo(f"{payloads} from before {iso(moment)} purged; {_given(place, purged)}")
 
 
 def _given(place: Place, purged: Purged) -> str:
@@ -118,7 +116,7 @@ def check_command(config: Config, *, as_json: bool) -> None:
     if as_json:
         write_json(_as_json(place, report), pretty=True)
     elif report.problems:
-        click.echo(f"{place}: {len(report.problems)} problems")
+        click.echo(f"{place}: {plural(len(report.problems), 'problem')}")
         for problem in report.problems:
             tell(f"  {problem}")
     else:
@@ -137,10 +135,11 @@ def _summary(report: CheckReport) -> str:
     words = [
         f"schema version {report.schema_version}",
         decimal(report.size) + (f" ({decimal(report.free)} free)" if report.free else ""),
-        f"{jobs:,} {'job' if jobs == 1 else 'jobs'}" + (f" ({states})" if states else ""),
+        plural(jobs, "job") + (f" ({states})" if states else ""),
     ]
     if report.loose:
-        words.append(f"{report.loose:,} bodies being received or to be swept away")
+        bodies = plural(report.loose, "body", "bodies")
+        words.append(f"{bodies} being received or to be swept away")
     return ", ".join(words)
 
 

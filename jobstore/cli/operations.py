@@ -15,6 +15,7 @@ from jobstore.cli.table import Listed
 from jobstore.config import Config
 from jobstore.model.bulk import BulkState, described
 from jobstore.model.errors import OperationNotFound
+from jobstore.model.words import plural
 from jobstore.store import bulk
 from jobstore.store.jobs import LARGEST_ID
 
@@ -63,7 +64,7 @@ def list_command(where: Where, limit: int, *, as_json: bool) -> None:
             each["owner"],
         ),
         fields=lambda each: each,
-        none="There is no operation.",
+        none="There are no operations.",
     )
     listed.write(found, as_json=as_json)
 
@@ -138,7 +139,7 @@ def _tell(operation: _Described, *, as_json: bool) -> None:
     which = "" if operation["filter"] is None else f" {json.dumps(operation['filter'])}"
     tell(f"Operation {operation['id']}: {operation['action']}{which}, {_state(operation)}")
     done, skipped = operation["done"], operation["skipped"]
-    tell(f"{done:,} done and {skipped:,} skipped of {operation['count']:,} jobs")
+    tell(f"{done:,} done and {skipped:,} skipped of {plural(operation['count'], 'job')}")
     for reason, number in operation["reasons"].items():
         tell(f"{number:,} skipped: {reason}")
 

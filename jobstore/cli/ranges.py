@@ -24,6 +24,8 @@ RANGES: Final = (
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_EARLIEST: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _DAY: Final = timedelta(days=1)
 _DURATION: Final = kind_of(Duration)
 _UNITS: Final = {
@@ -141,7 +143,7 @@ class Calendar:
         if words[-1:].isdigit():  # the configuration takes it for seconds, here it is a slip
             return None
         try:
-            return self._now - int(_DURATION.read(words) * SECOND)
+            return _written(self._now - int(_DURATION.read(words) * SECOND))
         except ValueError:
             return None
 
@@ -178,7 +180,7 @@ class Calendar:
             return None
 
     def _before(self, ago: timedelta) -> int:
-        return self._now - ago // _MICROSECOND
+        return _written(self._now - ago // _MICROSECOND)
 
     def _midnight(self, day: date) -> int:
         return self._instant(datetime.combine(day, time()))
@@ -186,7 +188,18 @@ class Calendar:
     def _instant(self, moment: datetime, *, end: bool = False) -> int:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=self._zone, fold=int(end))
-        return (moment - _EPOCH) // _MICROSECOND
+        return _written((moment - _EPOCH) // _MICROSECOND)
+
+
+def _written(moment: int) -> int:
+    """Return a moment that can be written in UTC, as those of the years 1 to 9999 can.
+
+    Raises:
+        OverflowError: it cannot.
+    """
+    if not _EARLIEST <= moment <= _LATEST:
+        raise OverflowError
+    return moment
 
 
 def check_order(since: int | None, until: int | None) -> None:

@@ -82,7 +82,8 @@ def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -
     if not jobs:
         say("No unfinished jobs, and no results to fetch.")
     elif in_all is None:
-        say(f"The newest {len(jobs):,} jobs; --limit lists more.")
+        newest = "job" if len(jobs) == 1 else f"{len(jobs):,} jobs"
+        say(f"The newest {newest}; --limit lists more.")
     elif in_all > len(jobs):
         say(f"The newest {len(jobs):,} of {in_all:,} jobs; --limit lists more.")
 

@@ -9,7 +9,13 @@ import click
 
 from jobstore.cli.options import FILE
 from jobstore.cli.plain import Complaint, printable, tell
-from jobstore.cli.whereabouts import RemoteAnswer, RemoteRequest, Unanswered, Whereabouts
+from jobstore.cli.whereabouts import (
+    NO_JOBSTORE,
+    RemoteAnswer,
+    RemoteRequest,
+    Unanswered,
+    Whereabouts,
+)
 from jobstore.config import load
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import Duration
@@ -87,7 +93,10 @@ def _trouble(place: Whereabouts, patience: float) -> str | None:
         answer = place.exchange(probe, patience=patience, longest=_LONGEST)
     except Unanswered as error:
         return str(error)
-    return None if answer.status == HTTPStatus.OK else _why(answer)
+    if answer.status != HTTPStatus.OK:
+        return _why(answer)
+    said = answer.document
+    return None if isinstance(said, dict) and said.get("ready") else NO_JOBSTORE
 
 
 def _why(answer: RemoteAnswer) -> str:

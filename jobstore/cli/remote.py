@@ -11,11 +11,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import urlencode
 
 from jobstore.cli.plain import Complaint
-from jobstore.cli.whereabouts import RemoteAnswer, RemoteRequest, Unanswered, Whereabouts
+from jobstore.cli.whereabouts import (
+    NO_JOBSTORE,
+    RemoteAnswer,
+    RemoteRequest,
+    Unanswered,
+    Whereabouts,
+)
 
 TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - the name of a variable
 # For how long a server may say nothing, in seconds; it may be asked to wait for less.
@@ -76,9 +82,9 @@ class Remote:
         answer = self.send(method, path, document, query=query, headers=headers)
         kind = answer.headers.get("content-type", "").partition(";")[0]
         said = answer.document if kind in _JSON else None
-        if answer.status >= _LEAST_ERROR or said is None:
+        if answer.status >= _LEAST_ERROR or not isinstance(said, dict):
             raise Complaint(self._why(answer, said))
-        return said
+        return _Told(self.url, said)
 
     def body(self, path: str) -> bytes:
         """Get a body as it is.
@@ -133,7 +139,18 @@ class Remote:
             return detail
         if location := answer.headers.get("location"):
             return f"{self.url}: redirects with {answer.status} to {location}; use that URL"
-        return f"{self.url}: this is not a jobstore server: it answers with {answer.status}"
+        return f"{self.url}: {NO_JOBSTORE}: it answers with {answer.status}"
+
+
+class _Told(dict[str, Any]):
+    """What a server tells; what it does not tell, each jobstore server of this version does."""
+
+    def __init__(self, url: str, said: Mapping[str, Any]) -> None:
+        super().__init__(said)
+        self._url = url
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise Complaint(f"{self._url}: {NO_JOBSTORE}: it tells nothing of {name!r}")
 
 
 def _token(file: Path | None) -> str | None:

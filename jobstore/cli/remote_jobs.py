@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from jobstore.cli.plain import Complaint
 from jobstore.cli.remote import Remote
+from jobstore.cli.whereabouts import NO_JOBSTORE
 from jobstore.model.clock import SECOND
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment, Trigger
 from jobstore.model.lifecycle import Result, State
@@ -62,7 +64,10 @@ class RemoteJobs:
                 return
 
     def _told(self, said: Mapping[str, Any]) -> Job:
-        job = job_of(said)
+        try:
+            job = job_of(said)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise Complaint(f"{self.remote.url}: {NO_JOBSTORE}, or a newer one: {error}") from None
         if said.get("waits_for") is not None:
             self._waits[job.id] = WaitReason(said["waits_for"])
         return job

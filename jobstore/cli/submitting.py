@@ -149,7 +149,7 @@ def _submit_afar(remote: "Remote", written: dict[str, Any], *, waits: bool, as_j
         pass
     if as_json:
         write_json(as_fields(job))
-    elif job.failure is None and job.status is not None and job.succeeded:
+    elif job.failure is None and job.status is not None:
         sys.stdout.buffer.write(remote.body(f"/_jobs/{job_id}/response"))
         sys.stdout.buffer.flush()
     _judge(job)

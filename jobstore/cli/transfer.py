@@ -21,6 +21,7 @@ from jobstore.cli.tending import tended
 from jobstore.cli.terminal import progress
 from jobstore.config import Config
 from jobstore.model.errors import ExportInvalid
+from jobstore.model.words import plural
 from jobstore.store.exporting import exported
 from jobstore.store.search import Search
 
@@ -142,4 +143,4 @@ def _lines(file: "gzip.GzipFile | io.BufferedReader") -> Iterator[bytes]:
 
 
 def _jobs(count: int) -> str:
-    return f"{count:,} {'job' if count == 1 else 'jobs'}"
+    return plural(count, "job")

@@ -20,6 +20,7 @@ from jobstore.cli.plain import Complaint
 from jobstore.config import Config
 from jobstore.model.address import SocketFile, TcpAddress, read_address
 
+NO_JOBSTORE: Final = "this is not a jobstore server"
 _UNIX: Final = "unix:"
 # What a server that listens on all addresses is asked by.
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
@@ -158,12 +159,16 @@ class Whereabouts:
                 fields = {name.lower(): value for name, value in got.getheaders()}
                 return RemoteAnswer(got.status, got.reason, fields, got.read(longest))
         except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", None) or error.reason or error
-            raise Unanswered(f"TLS failed: {reason}") from None
+            raise Unanswered(f"TLS failed: {_why(error)}") from None
         except TimeoutError:
             raise Unanswered(f"no answer within {patience:g} s") from None
+        except ConnectionResetError:
+            tls = "" if self.trust or self.file else "; if it speaks TLS, use https://"
+            raise Unanswered(f"it closed the connection without an answer{tls}") from None
         except OSError as error:
             raise Unanswered(error.strerror or str(error)) from None
+        except http.client.IncompleteRead:
+            raise Unanswered("its answer broke off") from None
         except http.client.HTTPException:
             raise Unanswered("what answers there speaks no HTTP") from None
 
@@ -191,10 +196,18 @@ class _FileConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._file))
 
 
+def _why(error: ssl.SSLError) -> str:
+    """Say why TLS failed; what answers with something else sends what is no version of TLS."""
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "what answers there speaks no TLS; try http://"
+    return getattr(error, "verify_message", "") or error.reason or str(error)
+
+
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - which is read here
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise ValueError(_problem(url)) from None
     if parts.username is not None:

@@ -70,9 +70,8 @@ class Owners:
         """
         limits = self._limits
         if limits.queued and queued + jobs > limits.queued:
-            raise OwnerLimit(
-                f"{queued} of your jobs are waiting; the limit is {limits.queued}", _UNTIL_RUN
-            )
+            waiting = "1 of your jobs is" if queued == 1 else f"{queued} of your jobs are"
+            raise OwnerLimit(f"{waiting} waiting; the limit is {limits.queued}", _UNTIL_RUN)
         if limits.stored and stored >= limits.stored:
             kept = f"{stored} bytes of your requests and results are stored"
             raise OwnerLimit(f"{kept}; the limit is {limits.stored}", _UNTIL_GONE)

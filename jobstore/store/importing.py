@@ -19,6 +19,7 @@ from jobstore.model.errors import ExportInvalid
 from jobstore.model.job import succeeded
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import REDACTED
+from jobstore.model.words import plural
 from jobstore.store import bodies, ending, periods, schema, submitting
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.codec import encode_ids
@@ -145,7 +146,7 @@ class Import:
         if end is None:
             raise ExportInvalid("it ends too early: the last line is missing")
         if end.jobs != self._jobs + self._left_out:
-            raise ExportInvalid(f"it should have {end.jobs} jobs")
+            raise ExportInvalid(f"it should have {plural(end.jobs, 'job')}")
         return Imported(self._jobs, self._left_out)
 
     def _begin(self, head: ExportHeader) -> None:

@@ -454,7 +454,7 @@ def test_a_run_that_finds_no_room_in_the_queue_is_refused() -> None:
     said("define", *DAILY)
     said("run", 1, "--config", "jobs.toml")
     told = refused("run", 1, "--config", "jobs.toml")
-    assert told.startswith("jobstore: the queue is full: 1 jobs are waiting; submit again later")
+    assert told.startswith("jobstore: the queue is full: 1 job is waiting; submit again later")
 
 
 async def test_a_slip_in_an_owner_is_told_where_there_are_accounts(store_path: Path) -> None:

@@ -189,9 +189,12 @@ def problems(path: Path) -> list[str]:
 )
 def test_check_finds(store: Path, damage: str, problem: str) -> None:
     change(store, damage)
-    assert problem in problems(store)
+    found = problems(store)
+    assert problem in found
     told = jobstore("check", "--store", store)
     assert told.exit_code == 1
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    assert told.stdout.startswith(f"{store}: {count}\n")
     assert f"  {problem}\n" in told.stdout
 
 
@@ -217,7 +220,7 @@ def test_check_goes_on_where_the_file_is_damaged(store: Path) -> None:
 
 def test_check_does_not_mind_a_body_that_is_just_being_received(store: Path) -> None:
     change(store, "INSERT INTO body (side, size) VALUES ('request', 0)")
-    assert "1 bodies being received or to be swept away" in said("check")
+    assert "1 body being received or to be swept away" in said("check")
 
 
 async def test_check_can_be_given_up(store_path: Path) -> None:

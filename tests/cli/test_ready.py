@@ -11,6 +11,7 @@ import pytest
 from tests.certificates import certified, needs_openssl
 from tests.commands import refused, said, start
 from tests.conftest import Serve, Start
+from tests.peers import stranger
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -125,6 +126,13 @@ def test_where_nobody_listens_nobody_is_ready() -> None:
     words = f"jobstore: {NOWHERE} is not ready: Connection refused\n"
     assert refused("ready", "--url", NOWHERE) == words
     assert refused("ready", "--url", NOWHERE, "--wait", "10ms") == words
+
+
+@pytest.mark.parametrize("body", [b"<p>Welcome</p>", b'{"status": "up"}', b"[]"])
+def test_what_answers_200_but_is_no_jobstore_is_not_ready(body: bytes) -> None:
+    with stranger(200, body=body) as url:
+        words = f"jobstore: {url} is not ready: this is not a jobstore server\n"
+        assert refused("ready", "--url", url) == words
 
 
 @pytest.mark.parametrize(

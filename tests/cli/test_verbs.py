@@ -9,9 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,8 +23,10 @@ from tests import warm
 from tests.commands import be_beside, jobstore, refused, said, start, written
 from tests.conftest import Start
 from tests.engines import ENGINES
+from tests.peers import Services, stranger
 from tests.stock import Stock, stocked
 from tests.stores import check_sound, fail, states
+from trials.sockets import read_head
 
 Begin = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -239,7 +239,7 @@ def begun(nursery: Path | None) -> Iterator[Begin]:
 async def test_a_running_server_does_what_a_command_asks_for(
     fresh: Path, server_process: Start, begun: Begin
 ) -> None:
-    await server_process("--app", "tests.gates:create_app")
+    url = (await server_process("--app", "tests.gates:create_app")).url
     process = begun("cancel", "--path", "/later", "--yes", "--json", "--store", fresh)
     output, complaint = await _ended(process)
     assert complaint == b""
@@ -247,8 +247,10 @@ async def test_a_running_server_does_what_a_command_asks_for(
     assert told["done"] + told["skipped"] == told["count"]
     process = begun("submit", "GET", "/let/nobody", "--wait", "--store", fresh)
     assert await _ended(process) == (b"", b"")
-    process = begun("submit", "GET", "/nowhere", "--wait", "--store", fresh)
-    assert b"was answered with 404" in (await _ended(process))[1]
+    for where in (("--store", fresh), ("--url", url)):
+        process = begun("submit", "GET", "/nowhere", "--wait", *where)
+        output, complaint = await _ended(process)
+        assert (output, b"was answered with 404" in complaint) == (b"404: Not Found", True)
 
 
 async def _ended(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
@@ -357,29 +359,6 @@ async def test_a_token_is_asked_for_and_taken_from_the_environment_or_a_file(
     assert moved[1] == b""  # it is no key of the configuration
 
 
-@contextmanager
-def stranger(status: int, *headers: tuple[str, str]) -> Iterator[str]:
-    """Serve something else than a jobstore; give its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(b"<p>hello</p>")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 @pytest.mark.parametrize(
     ("status", "headers", "complaint"),
     [
@@ -396,12 +375,57 @@ def test_what_is_no_jobstore_is_told_so(
         assert complaint in refused("list", "--url", url)
 
 
+@pytest.mark.parametrize(
+    ("command", "body", "complaint"),
+    [
+        (("list",), b"[]", "this is not a jobstore server: it answers with 200"),
+        (("list",), b'{"items": []}', "not a jobstore server: it tells nothing of 'jobs'"),
+        (("targets",), b"{}", "not a jobstore server: it tells nothing of 'targets'"),
+        (("show", 1), b"{}", "not a jobstore server, or a newer one: None is not a valid State"),
+        (("list",), b'{"jobs": [{"state": "mended"}]}', "or a newer one: 'mended' is not a valid"),
+    ],
+)
+def test_what_answers_in_json_but_is_no_jobstore_is_told_so(
+    command: tuple[object, ...], body: bytes, complaint: str
+) -> None:
+    with stranger(200, ("Content-Type", "application/json"), body=body) as url:
+        assert complaint in refused(*command, "--url", url)
+
+
+def test_what_speaks_no_tls_is_told_so() -> None:
+    with stranger(200) as url:
+        complaint = refused("list", "--url", url.replace("http:", "https:"))
+    assert complaint.endswith("TLS failed: what answers there speaks no TLS; try http://\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (b"", "it closed the connection without an answer; if it speaks TLS, use https://"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "its answer broke off"),
+        (b"SSH-2.0-OpenSSH\r\n", "what answers there speaks no HTTP"),
+    ],
+)
+async def test_an_answer_that_is_none_is_told_so(
+    services: Services, answer: bytes, complaint: str
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(answer)
+        writer.close()
+
+    url = await services.listen(talk)
+    said = await asyncio.to_thread(refused, "list", "--url", url)
+    assert said == f"jobstore: {url}: cannot be reached: {complaint}\n"
+
+
 def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
     for url, complaint in (
         ("http://127.0.0.1:1", "http://127.0.0.1:1: cannot be reached: Connection refused"),
         ("ftp://x", "expected the URL of a server such as"),
         ("http://", "expected the URL of a server such as"),
         ("http://x:99999", "expected the URL of a server such as"),
+        ("http://two..dots", "expected the URL of a server such as"),
         ("http://me:secret@x", "expected a URL without a user"),
         ("nonsense", "expected the URL of a server such as"),
     ):
@@ -418,7 +442,7 @@ def test_a_url_that_leads_nowhere_is_told_so(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_operations_are_listed_looked_at_and_stopped(tmp_path: Path) -> None:
-    assert said("operations", "list") == said("operations") == "There is no operation.\n"
+    assert said("operations", "list") == said("operations") == "There are no operations.\n"
     said("delete", 1, 99, "--yes")
     config = tmp_path / "small.toml"
     config.write_text("[executor]\nqueue_limit = 2\n")

@@ -97,7 +97,7 @@ async def test_what_was_tried_again_already_is_not_once_more(client: Client) -> 
 async def test_nothing_is_done_if_another_number_matches_than_was_expected(client: Client) -> None:
     await failed(client, 2)
     answer = await asked(client, action="retry", filter={"status": 500}, expect=1)
-    assert "expected 1 jobs to match, but 2 do" in problem(answer, 409)
+    assert "expected 1 job to match, but 2 do" in problem(answer, 409)
     assert json.loads(answer.body)["count"] == 2
     assert value(await client("GET", "/_jobs/operations"))["operations"] == []
 

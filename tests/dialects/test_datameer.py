@@ -572,7 +572,7 @@ async def test_a_run_that_the_queue_has_no_room_for_is_refused_for_now(
     await triggered(client, definition)
     answer = await client("POST", f"{RUN}?configuration={definition['id']}")
     assert (failure(answer, 503), answer.headers["Retry-After"]) == (
-        "the queue is full: 1 jobs are waiting",
+        "the queue is full: 1 job is waiting",
         "1",
     )
 

@@ -285,7 +285,7 @@ async def test_a_full_queue_takes_no_job_but_is_no_reason_to_leave(
     await kinetica.client.when("running", "started")
     await kinetica.create("/wait/queued")
     message = await kinetica.refused("/create/job", endpoint="/wait/refused")
-    assert message == "no job can be taken in just now: the queue is full: 1 jobs are waiting"
+    assert message == "no job can be taken in just now: the queue is full: 1 job is waiting"
 
 
 async def test_a_server_that_stops_takes_no_job_but_is_no_reason_to_leave(

@@ -238,7 +238,7 @@ async def test_a_schedule_is_skipped_whose_owner_has_too_many_jobs_waiting(
         clock.move(60)
         fired = await store.schedules.fire(lambda *_: "/", 0, BEGINNING)
     assert [len(each.jobs) for each in fired] == [0, 1]
-    assert [each.refused for each in fired] == ["1 of your jobs are waiting; the limit is 1", None]
+    assert [each.refused for each in fired] == ["1 of your jobs is waiting; the limit is 1", None]
     assert rows(store_path, "SELECT count(*) FROM definition WHERE fires_at > ?", clock.now) == [
         (2,)
     ]

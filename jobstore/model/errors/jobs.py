@@ -117,7 +117,9 @@ class OperationChanged(JobstoreError):
     status = 409
 
     def __init__(self, expected: int, count: int) -> None:
-        super().__init__(f"expected {expected} jobs to match, but {count} do; nothing was done")
+        jobs = "1 job" if expected == 1 else f"{expected} jobs"
+        found = "1 does" if count == 1 else f"{count} do"
+        super().__init__(f"expected {jobs} to match, but {found}; nothing was done")
         self.count = count
 
 

@@ -13,7 +13,8 @@ class QueueFull(NotAccepting):
     """As many jobs are queued as the configuration allows."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the queue is full: {limit} jobs are waiting")
+        jobs = "1 job is" if limit == 1 else f"{limit} jobs are"
+        super().__init__(f"the queue is full: {jobs} waiting")
         self.limit = limit
 
 
@@ -55,7 +56,8 @@ class TooFast(OwnerLimit):
     """
 
     def __init__(self, rate: float, seconds: int) -> None:
-        super().__init__(f"expected at most {rate:g} jobs per second", seconds)
+        jobs = "1 job" if rate == 1 else f"{rate:g} jobs"
+        super().__init__(f"expected at most {jobs} per second", seconds)
 
 
 class TooDeep(JobstoreError):
