@@ -12,7 +12,7 @@ from aiohttp import web
 from jobstore.dashboard import bodies
 from jobstore.dashboard.acting import can_undo, offers
 from jobstore.dashboard.bodies import Look, Shown
-from jobstore.dashboard.draw.waterfall import NARROW, WIDE, waterfall
+from jobstore.dashboard.draw.waterfall import LAYOUTS, waterfall
 from jobstore.dashboard.like import like_it
 from jobstore.dashboard.pages import HARDENED, render
 from jobstore.dashboard.story import KnownJob, told
@@ -99,8 +99,7 @@ async def show(visit: Visit) -> web.Response:
         looks=list(Look),
         story=told(known),
         drawings=[
-            waterfall(job, known.attempts, known.timeline, known.now, layout)
-            for layout in (WIDE, NARROW)
+            waterfall(job, known.attempts, known.timeline, known.now, layout) for layout in LAYOUTS
         ],
         timeline=[_entry(job, each) for each in known.timeline],
         lasted=(job.finished_at or known.now) - job.submitted_at,

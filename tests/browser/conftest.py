@@ -49,6 +49,33 @@ LOOKS: Final[dict[str, dict[str, Any]]] = {
     "mobile": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
 
+# Of a window as wide as 320 and 1280 pixels at 200 %, and of tablets.
+WIDTHS: Final = (320, 640, 800)
+# What cannot be read of the drawings that are shown: letters that are small, that lie upon others,
+# or beyond the card; and what has to be moved sideways to be seen.
+UNREADABLE: Final = """() => [...document.querySelectorAll('.chart, .lanes, .spark, .heat')]
+    .filter((each) => each.checkVisibility()).flatMap((drawing) => {
+      const card = drawing.closest('.panel').getBoundingClientRect();
+      const shown = [...drawing.querySelectorAll('text, span, .lanes > a')]
+        .filter((each) => each.getBoundingClientRect().width > 0);
+      const [boxes, found] = [shown.map((each) => each.getBoundingClientRect()), []];
+      shown.forEach((each, place) => {
+        const box = boxes[place];
+        const scale = each.getScreenCTM?.().a ?? 1;
+        if (parseFloat(getComputedStyle(each).fontSize) * scale < 8) found.push(['small', each]);
+        if (box.left < card.left || box.right > card.right) found.push(['beyond', each]);
+        const upon = boxes.slice(place + 1).some((other) =>
+          Math.min(box.right, other.right) - Math.max(box.left, other.left) > 1 &&
+          Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top) > 4);
+        if (upon) found.push(['upon', each]);
+      });
+      const room_of = drawing.matches('.chart, .lanes') ? drawing : document.body;
+      for (let room = room_of; room !== document.body; room = room.parentElement)
+        if (room.scrollWidth > room.clientWidth + 1 && getComputedStyle(room).overflowX === 'auto')
+          found.push(['sideways', room]);
+      return found.map(([what, each]) => `${what}: ${each.textContent.slice(0, 40)}`);
+    })"""
+
 MOUNT: Final = "/_jobs/ui/"
 
 Open = Callable[..., Awaitable[Page]]
@@ -143,6 +170,10 @@ async def check_looks(page: Page) -> None:
         await page.emulate_media(color_scheme=look["color_scheme"])
         await page.set_viewport_size(look["viewport"])
         await check_axe(page, name, OF_COLOURS if name == "dark" else RULES)
+        await check_room(page)
+    for width in WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        await check_room(page)
     await page.set_viewport_size(DESK)
 
 
@@ -153,5 +184,11 @@ async def check_axe(page: Page, look: str = "light", rules: Sequence[str] = RULE
     options = {"runOnly": list(rules), "resultTypes": ["violations"]}
     found = AxeResults(await page.evaluate("options => axe.run(options)", options))
     assert found.violations_count == 0, f"{page.url}, {look}: {found.generate_report()}"
+
+
+async def check_room(page: Page) -> None:
+    """Ensure that nothing has to be moved sideways, and that drawings can be read."""
+    where = f"{page.url}, {page.viewport_size}"
     overflows = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert await page.evaluate(overflows) <= 0, f"{page.url}, {look}: wider than the window"
+    assert await page.evaluate(overflows) <= 0, where
+    assert await page.evaluate(UNREADABLE) == [], where

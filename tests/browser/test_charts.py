@@ -97,7 +97,7 @@ async def test_a_definition_is_created_with_the_form(client: Client, open_page: 
     await page.wait_for_url(re.compile(r"/definitions/1002\?done=created"))
     assert await page.inner_text("h1") == "Weekly report"
     await page.click("nav >> text=Definitions")
-    lane = page.locator("section:has(#fires) svg a:has-text('Weekly report')")
+    lane = page.locator("section:has(#fires) .lanes a:has-text('Weekly report')")
     assert await lane.get_attribute("href") == "./definitions/1002"
     told = await page.inner_text("section:has(#fires) header")
     # The strip ends 24 hours after its first quarter began, which may leave out the last run.

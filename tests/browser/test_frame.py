@@ -1,6 +1,9 @@
 """What all pages have in common, as a browser shows it."""
 
+from aiohttp import ClientSession
+
 from tests.browser.conftest import Open
+from tests.client import ORDINARY, Client
 from tests.conftest import Serve
 
 
@@ -23,3 +26,18 @@ async def test_a_small_screen_shows_the_whole_menu(serve: Serve, open_page: Open
     head = await page.locator(".top").bounding_box()
     assert head
     assert head["width"] == 390  # and no strip is left beside it
+
+
+async def test_on_paper_there_is_all_that_is_told_and_nothing_to_click(
+    serve: Serve, http: ClientSession, open_page: Open
+) -> None:
+    server = await serve(target=ORDINARY)
+    job_id = await Client(http, server.url).done("/greet/you")
+    page = await open_page(f"{server.url}/_jobs/ui/{job_id}", color_scheme="dark")
+    assert await page.locator(".top nav").is_visible()
+    await page.emulate_media(media="print", color_scheme="dark")
+    assert await page.locator("#time").is_visible()
+    for each in await page.locator("nav:not(.crumb), button, main .btn").all():
+        assert not await each.is_visible()
+    ink = await page.evaluate("getComputedStyle(document.body).color")
+    assert ink == "rgb(22, 27, 34)"  # which can be read on white paper

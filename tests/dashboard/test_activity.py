@@ -64,9 +64,9 @@ async def test_activity_is_drawn_and_told_as_a_table(server: Server, client: Cli
     text = await page(client, "activity")
     assert "5 jobs have ended · 20 % went wrong" in text
     label = r'aria-label="5 jobs from [^"]* to [^"]*, 1 went wrong"'
-    assert re.search(rf'<svg class="chart" [^>]*{label}', text)
+    assert re.search(rf'<svg class="chart bars" [^>]*{label}', text)
     assert re.search(r'aria-label="jobs of each target, one lane each: /: 5"', text)
-    cells = re.findall(r"<td>(\d+)</td>", text)
+    cells = re.findall(r"<td(?: class=\"wide\")?>(\d+)</td>", text)
     assert [sum(int(each) for each in cells[place::5]) for place in range(5)] == [5, 4, 0, 1, 1]
     bars = re.findall(r'<a href="(\./\?since=[^"]*)"><title>[^<]* went wrong, ', text)
     assert bars
@@ -128,7 +128,7 @@ async def test_a_restart_is_marked(store_path: Path, http: ClientSession) -> Non
         assert "None in this time." in await page(client, "activity")
     async with running(store_path, target=ORDINARY) as server:
         text = await page(Client(http, server.url), "activity")
-    assert re.search(r'<path class="level" d="[^"]*"><title>restart \d\d:\d\d</title></path>', text)
+    assert re.search(r'<line class="level" [^>]*><title>restart \d\d:\d\d</title></line>', text)
     assert '<td data-head="After">an orderly end</td>' in text
 
 

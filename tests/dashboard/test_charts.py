@@ -125,9 +125,12 @@ def test_text_in_a_drawing_is_text() -> None:
     assert (root.get("aria-label"), [*root.itertext()]) == (evil, [evil])
 
 
-def labels(*marks: Mark) -> list[str]:
+def labels(*marks: Mark, window: str = "broad") -> list[str]:
     """Read the labels of marks that are drawn over six hours."""
-    return re.findall(r'<text class="over[^>]*>([^<]*)', bars(hours(6), "", marks))
+    drawn = bars(hours(6), "", marks)
+    for shown in re.findall(rf'<g class="{window}">(.*?)</g>', drawn):
+        drawn = shown
+    return re.findall(r'<text class="over[^>]*>([^<]*)', drawn)
 
 
 def test_marks_that_are_close_together_share_a_label_that_counts_them() -> None:
@@ -135,6 +138,7 @@ def test_marks_that_are_close_together_share_a_label_that_counts_them() -> None:
     crash = Mark(at=MIDNIGHT + 13 * MINUTE, label="crash, restart 00:13", bad=True)
     late = Mark(at=MIDNIGHT + 3 * HOUR, label="restart 03:00")
     assert labels(*restarts, late) == ["restart 00:10 and 2 more", "restart 03:00"]
+    assert labels(*restarts, late, window="slim") == ["restart 00:10 and 3 more"]
     assert labels(*restarts[:2], crash) == ["crash, restart 00:13 and 2 more"]
     ends = [Mark(at=MIDNIGHT + 6 * HOUR - n * MINUTE, label=f"-{n} min") for n in (20, 10, 0)]
     assert labels(*ends) == ["-20 min and 2 more"]
@@ -142,8 +146,8 @@ def test_marks_that_are_close_together_share_a_label_that_counts_them() -> None:
 
 def test_what_is_but_a_little_can_be_seen() -> None:
     drawn = bars([Bar(since=0, until=HOUR, fine=100_000, wrong=1, cancelled=0, label="")], "")
-    # Its box, and the triangle beneath.
-    assert re.search(r'<path class="b-fail" d="M[^z]*v2h[^z]*zM[^z]*l3 5h-6z"/>', drawn)
+    # Its box, and the dot beneath.
+    assert re.search(r'<path class="b-fail" d="M[^z]*v2h[^z]*z"/><path class="wrong" d="M', drawn)
 
 
 def test_a_week_of_lanes_by_the_hour_takes_few_bytes_for_each_stroke() -> None:

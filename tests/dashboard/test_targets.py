@@ -35,11 +35,13 @@ async def alice(server: Server, http: ClientSession) -> Visitor:
 async def test_a_target_is_paused_with_a_reason_and_resumed(server: Server, alice: Visitor) -> None:
     form = said(await alice.get("targets/pause?target=/wait"))
     assert "What runs now (0 jobs) goes on to its end" in form
-    fields = {"target": "/wait", "reason": "<b>db</b> migration"}
+    fields = {"target": "/wait", "reason": "<b>db</b> migration \u202eoff"}
     answer = await alice.post("targets/pause", fields)
     assert (answer.status, answer.headers["Location"]) == (303, "../targets?done=paused")
     page = await alice.get("targets")
-    assert b"&lt;b&gt;db&lt;/b&gt; migration" in page.body
+    # As the target's state, and among what operators did.
+    assert page.body.count(b"&lt;b&gt;db&lt;/b&gt; migration \\u202eoff") == 2
+    assert "\u202e" not in page.body.decode()
     assert "paused by alice" in said(page)
     assert server.store.targets.paused("/wait")
     await alice.post("targets/resume", {"target": "/wait"})

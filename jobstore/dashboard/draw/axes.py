@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from jobstore.dashboard.draw.svg import BROAD, LETTER, SLIM, Svg, either, element, percent
 from jobstore.model.clock import SECOND
 from jobstore.model.words import moment
 
@@ -27,6 +28,8 @@ _STEPS: Final = (
     364 * DAY,
 )
 _MOST_TIMES: Final = 9
+_FEW_TIMES: Final = 7  # on a telephone
+_BEYOND: Final = 12  # there is as much room beside a drawing
 # What takes long is marked at these durations, in microseconds.
 _DURATIONS: Final = (
     1000,
@@ -59,15 +62,43 @@ def round_up(number: int) -> int:
         size *= 10
 
 
-def times(since: int, until: int) -> Iterator[tuple[int, str]]:
+def times(since: int, until: int, most: int = _MOST_TIMES) -> Iterator[tuple[int, str]]:
     """Yield times to mark between two others, in microseconds since 1970, with their labels.
 
     A midnight is labelled with its day, and days have no time.
     """
-    steps = [step for step in _STEPS if (until - since) // step < _MOST_TIMES]
+    steps = [step for step in _STEPS if (until - since) // step < most]
     step = steps[0] if steps else _STEPS[-1]
     for at in range(since + -since % step, until + 1, step):
         yield at, _written(at, step)
+
+
+def time_labels(since: int, until: int, y: int) -> Sequence[Svg]:
+    """Write the times below a fluid drawing, fewer of them on a telephone.
+
+    Args:
+        since: where its width begins, in microseconds since 1970.
+        until: where it ends.
+        y: how far below its top the letters stand.
+    """
+    broad, slim = times(since, until), times(since, until, _FEW_TIMES)
+    length = max(1, until - since)
+    return either(
+        *(
+            [
+                element("text", text, x=percent((at - since) / length), y=y, text_anchor="middle")
+                for at, text in marked
+                if _fits(text, width * (at - since) / length, width)
+            ]
+            for marked, width in ((broad, BROAD), (slim, SLIM))
+        )
+    )
+
+
+def _fits(text: str, x: float, width: int) -> bool:
+    """Tell whether a label in the middle of which is x is not cut off at an edge."""
+    half = len(text) * LETTER / 2
+    return half <= x + _BEYOND and x + half <= width + _BEYOND
 
 
 def _written(at: int, step: int) -> str:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
-from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.dashboard.draw.svg import Svg, either, element, fluid, percent
+from jobstore.model.clock import SECOND
 from jobstore.model.words import duration, moment, since_then
 
-_WIDTH: Final = 900
-_LEFT: Final = 60
-_RIGHT: Final = 810  # where the time ends; there is room for the names of levels
+_ASIDE: Final = 50  # there is one such part of the time beside the first dot and the last
 _TOP: Final = 14
 _BASE: Final = 126
 _HEIGHT: Final = 150
-_ROOM: Final = 40
 _LINE: Final = 13  # how far apart two lines of text are
 
 
@@ -47,10 +45,8 @@ class _Frame:
     shortest: int
     longest: int
 
-    def x(self, at: int) -> float:
-        return (
-            _LEFT + 10 + (_RIGHT - _LEFT - 20) * (at - self.since) / max(1, self.until - self.since)
-        )
+    def x(self, at: int) -> str:
+        return percent((at - self.since) / (self.until - self.since))
 
     def y(self, took: int) -> float:
         """Return the height of a duration, on a logarithmic scale."""
@@ -69,27 +65,39 @@ def dots(of: Sequence[Dot], label: str, levels: Sequence[tuple[str, int]] = ()) 
     """
     took, at = [each.took for each in of], [each.at for each in of]
     lines = axes.durations(min(took), max(took))
-    frame = _Frame(min(at), max(at), lines[0], lines[-1])
+    aside = (max(at) - min(at)) // _ASIDE or SECOND
+    frame = _Frame(min(at) - aside, max(at) + aside, lines[0], lines[-1])
     drawn = [_dot(frame, each) for each in sorted(of, key=lambda dot: dot.this)]
-    behind = (*_grid(frame, lines), *_levels(frame, levels))
-    return drawing(_WIDTH, _HEIGHT, label, *behind, *drawn, *_times(frame))
+    behind = (*_grid(frame, lines), *(_line("level", frame.y(took)) for _, took in levels))
+    words = (*_levels(frame, levels), *_times(frame, min(at)))
+    return fluid("dots", _HEIGHT, label, *behind, *drawn, *words)
 
 
 def _grid(frame: _Frame, lines: Sequence[int]) -> Iterator[Svg]:
     for took in lines:
         y = frame.y(took)
-        yield element("path", class_="grid", d=f"M{_LEFT} {y:.1f}H{_RIGHT}")
+        yield _line("grid", y)
         name = since_then(took).removeprefix("+")  # without zeros, for which there is no room
-        yield element("text", name, x=_LEFT - 8, y=y + 4, text_anchor="end")
+        yield element("text", name, x=-8, y=y + 4, text_anchor="end")
 
 
-def _levels(frame: _Frame, levels: Sequence[tuple[str, int]]) -> Iterator[Svg]:
-    above = -float(_HEIGHT)
+def _line(kind: str, y: float) -> Svg:
+    return element("line", class_=kind, x2="100%", y1=y, y2=y)
+
+
+def _levels(frame: _Frame, levels: Sequence[tuple[str, int]]) -> Sequence[Svg]:
+    """Name levels: beside their lines, or on a telephone above them."""
+    beside, above = {"dx": 6}, {"dy": -8, "text_anchor": "end"}
+    return either(_names(frame, levels, **beside), _names(frame, levels, **above))
+
+
+def _names(frame: _Frame, levels: Sequence[tuple[str, int]], **where: object) -> Sequence[Svg]:
+    drawn, above = [], -float(_HEIGHT)
     for name, took in levels:
-        y = frame.y(took)
-        above = max(y + 4, above + _LINE)
-        yield element("path", class_="level", d=f"M{_LEFT} {y:.1f}H{_RIGHT}")
-        yield element("text", f"{name} {duration(took)}", class_="lab", x=_RIGHT + 6, y=above)
+        above = max(frame.y(took) + 4, above + _LINE)
+        text = f"{name} {duration(took)}"
+        drawn.append(element("text", text, class_="lab over", x="100%", y=above, **where))
+    return drawn
 
 
 def _dot(frame: _Frame, dot: Dot) -> Svg:
@@ -102,19 +110,22 @@ def _dot(frame: _Frame, dot: Dot) -> Svg:
     return element("a", *pieces, href=dot.href, tabindex=-1, aria_label=dot.label)
 
 
-def _shape(tone: str, x: float, y: float) -> Svg:
+def _shape(tone: str, x: str, y: float) -> Svg:
     """Draw what became of a job: its shape says that as well as its colour."""
     match tone:
         case "fail":
-            return element("path", class_="x-fail", d=f"M{x - 4:.1f} {y - 4:.1f}l8 8m0-8l-8 8")
+            return _at(x, y, element("path", class_="x-fail", d="M-4-4l8 8m0-8l-8 8"))
         case "cancel":
-            return element("path", class_="b-cancel", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5-5z")
+            return _at(x, y, element("path", class_="b-cancel", d="M0-5l5 5l-5 5l-5-5z"))
     return element("circle", class_=f"b-{tone}", cx=x, cy=y, r=3.5)
 
 
-def _times(frame: _Frame) -> Iterator[Svg]:
-    marked = [*axes.times(frame.since, frame.until)]
-    for at, text in marked or [(frame.since, f"{moment(frame.since):%H:%M:%S}")]:
-        x = frame.x(at)
-        if x <= _RIGHT + _ROOM:
-            yield element("text", text, x=x, y=_BASE + 20, text_anchor="middle")
+def _at(x: str, y: float, shape: Svg) -> Svg:
+    """Put a shape to its place: a path has no place by a share of the width."""
+    return element("svg", shape, x=x, y=y)
+
+
+def _times(frame: _Frame, first: int) -> Sequence[Svg]:
+    marked = axes.time_labels(frame.since, frame.until, _BASE + 20)
+    text, x = f"{moment(first):%H:%M:%S}", frame.x(first)
+    return marked or [element("text", text, x=x, y=_BASE + 20, text_anchor="middle")]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
-from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.dashboard.draw.svg import Svg, element, stretched
+from jobstore.model.words import shown
 
-_WIDTH: Final = 1200
-_LEFT: Final = 160  # of which so much is for the names
-_LANE: Final = 30
-_ROOM: Final = 60
-_LONGEST: Final = 22  # characters of a name
+_SPAN: Final = 10  # units of width, of which a bar has all but one
+_HEIGHT: Final = 24
 _LEAST: Final = 2
+_BRIEF: Final = 20  # characters of a name that have room in any window
+_TIMES: Final = 16  # for the times below all lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,48 +33,52 @@ class Lane:
 
 
 def lanes(of: Sequence[Lane], since: int, until: int, label: str) -> Svg:
-    """Draw lanes, each on a scale of its own.
+    """Draw lanes, each on a scale of its own; the names are text beside them, or above them.
 
     Args:
         since: where the first span begins, in microseconds since 1970.
         until: where the last one ends.
         label: what the drawing says in words.
     """
-    height = len(of) * _LANE
-    drawn = [piece for place, lane in enumerate(of) for piece in _lane(lane, place * _LANE)]
-    return drawing(_WIDTH, height + 20, label, *drawn, *_times(since, until, height))
+    drawn = [piece for lane in of for piece in (_name(lane), _drawn(lane))]
+    times = axes.time_labels(since, until, _TIMES - 4)
+    below = element("svg", *times, class_="chart times", height=_TIMES, aria_hidden="true")
+    linked = any(lane.href for lane in of)
+    role = "group" if linked else "img"
+    return element("div", *drawn, below, class_="lanes", role=role, aria_label=label)
 
 
-def _lane(lane: Lane, top: int) -> Iterator[Svg]:
-    base = top + _LANE - 2
-    shown = lane.name if len(lane.name) <= _LONGEST else lane.name[: _LONGEST - 1] + "…"
-    name = element("text", shown, x=_LEFT - 8, y=base - 6, text_anchor="end", class_="lab")
-    yield name if lane.href is None else element("a", name, href=lane.href)
-    yield element("path", class_="grid", d=f"M{_LEFT} {base}H{_WIDTH}")
-    most, width = max(lane.counts, default=0), (_WIDTH - _LEFT) / max(1, len(lane.counts))
+def _name(lane: Lane) -> Svg:
+    name = shown(lane.name)
+    # Beside its lane there may be room for its beginning only.
+    title = name if len(name) > _BRIEF else None
+    if lane.href is None:
+        return element("span", name, title=title)
+    return element("a", name, href=lane.href, title=title)
+
+
+def _drawn(lane: Lane) -> Svg:
+    width = max(1, len(lane.counts)) * _SPAN
+    return stretched(width, _HEIGHT, *_strokes(lane), class_="lane", aria_hidden="true")
+
+
+def _strokes(lane: Lane) -> Iterator[Svg]:
+    most = max(lane.counts, default=0)
     for tone, counts in (("s-run", lane.counts), ("s-fail", lane.wrong)):
-        strokes = _strokes(counts, most, width, base)
-        if strokes:
-            yield element("path", class_=tone, d=strokes, stroke_width=max(1.0, width - 1))
+        if strokes := _path(counts, most):
+            yield element("path", class_=tone, d=strokes, stroke_width=_SPAN - 1)
 
 
-def _strokes(counts: Sequence[int], most: int, width: float, base: int) -> str:
+def _path(counts: Sequence[int], most: int) -> str:
     # Relative moves, as a page of seven days by the hour holds thousands of them.
-    strokes, x, up = f"M0 {base}", 0, 0  # x in tenths
+    strokes, x, up = f"M0 {_HEIGHT}", 0, 0
     for place, number in enumerate(counts):
         if number:
-            to, height = round((_LEFT + (place + 0.5) * width) * 10), _height(number, most)
-            strokes += f"m{(to - x) / 10:g} {up}v-{height}"
+            to, height = place * _SPAN + _SPAN // 2, _height(number, most)
+            strokes += f"m{to - x} {up}v-{height}"
             x, up = to, height
     return strokes if x else ""
 
 
 def _height(number: int, most: int) -> int:
-    return round(max(_LEAST, (_LANE - 8) * number / most))
-
-
-def _times(since: int, until: int, height: int) -> Iterator[Svg]:
-    for at, text in axes.times(since, until):
-        x = _LEFT + (_WIDTH - _LEFT) * (at - since) / max(1, until - since)
-        if _LEFT + _ROOM / 4 <= x <= _WIDTH - _ROOM / 2:
-            yield element("text", text, x=x, y=height + 16, text_anchor="middle")
+    return round(max(_LEAST, (_HEIGHT - 2) * number / most))

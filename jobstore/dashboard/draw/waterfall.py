@@ -45,10 +45,15 @@ class Layout:
 WIDE: Final = Layout(
     kind="broad", width=1240, left=120, right=1100, row=27, bar=14, above=0, most_ticks=10
 )
+# For tablets, and windows that are zoomed.
+MIDDLE: Final = Layout(
+    kind="middle", width=720, left=100, right=590, row=27, bar=14, above=0, most_ticks=5
+)
 # For telephones: the words stand above the bars, which get all of the width.
 NARROW: Final = Layout(
     kind="slim", width=360, left=8, right=326, row=34, bar=8, above=15, most_ticks=4
 )
+LAYOUTS: Final = (WIDE, MIDDLE, NARROW)
 _LABELS: Final = 72  # where what is said of a row begins, if it stands above its bar
 
 
