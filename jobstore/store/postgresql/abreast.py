@@ -39,6 +39,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import NullType, TypeEngine
 
+from jobstore.model.frozen import frozen
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.packing import packed
@@ -226,7 +227,7 @@ def _rows(sent: Sent) -> list[Any]:
     return sent.rows
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Many:
     """A statement for many operations, derived from one for a single operation.
 
