@@ -9,11 +9,15 @@ The statement for many is derived from the statement for one: columns of the tab
 its parameters. Guards and everything else stay as they are.
 
 **Invariants.** At each step, the operations continue in the order of their arrival. Between two
-steps of one, the others have made theirs; so what an operation decides by memory has to be written
+steps of one, each other one has made one; so what an operation decides by memory has to be written
 to memory before its next statement. In the database, the statements of two operations interleave
 like those of two nodes. So an operation never runs beside one on which it depends: operations that
 read the end of a job run in a turn of their own, after all ends, and two ends of one attempt are
 never in one turn.
+
+If they are many, they go in a few parties. While the database works on what one of them wants, the
+next one makes its steps, so neither waits for the other all the time. What the first party sends
+next is behind everything that the last one has sent, so they stay in their order.
 
 Each operation runs on a stack of its own, a greenlet, which is left where it waits for a result. A
 new one takes 10 us, most of them in the kernel, and one that has run an operation before 1.5 us. So
@@ -22,6 +26,7 @@ goes through its greenlet, which ends by that.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -53,6 +58,9 @@ from jobstore.store.postgresql.packing import packed
 _ORDER: Final = "ord"
 # How many greenlets are kept; a batch has more operations only where many wait.
 _MOST_IDLE: Final = 256
+# Into how many parties the operations of a batch are divided, and from how many on.
+_PARTIES: Final = 4
+MANY: Final = 16
 
 
 @dataclass(slots=True)
@@ -122,6 +130,52 @@ class _Receiving:
         return self.share(self.sent, count)
 
 
+@dataclass(slots=True)
+class _Party:
+    """Operations that take their steps at the same time.
+
+    Args:
+        journeys: sends their statements.
+        left: see `walk`.
+        foreseen: see `walk`.
+        going: those that have not ended.
+        waiting: what each group of them waits for.
+        asked: the questions that go along.
+    """
+
+    journeys: Journeys
+    left: list[PendingStatement]
+    foreseen: Foreseen
+    going: list[_Walk]
+    waiting: list[tuple[list[_Walk], _Receiving]] = field(init=False)
+    asked: dict[Statement, Sent] = field(init=False)
+
+    async def set_out(self) -> bool:
+        """Let each operation take a step, and send what they want; return whether any does."""
+        self.going = [one for one in self.going if _goes_on(one)]
+        _send(self.journeys, self.left)
+        if not self.going:
+            return False
+        groups: dict[int, list[_Walk]] = {}
+        for one in self.going:
+            groups.setdefault(id(one.wants.statement), []).append(one)
+        self.waiting = [
+            (group, _sent(self.journeys, [one.wants for one in group])) for group in groups.values()
+        ]
+        unasked = [each for each, rows in self.foreseen.items() if rows is None]
+        self.asked = {each: self.journeys.send(each, {}) for each in unasked}
+        await self.journeys.set_out()
+        return True
+
+    async def come_back(self) -> None:
+        """Wait for the answers, and give each operation its own."""
+        await self.journeys.come_back()
+        self.foreseen |= {each: _rows(sent) for each, sent in self.asked.items()}
+        for group, receiving in self.waiting:
+            for one, given in zip(group, receiving.parts(len(group)), strict=True):
+                one.given = given
+
+
 class _Idle(threading.local):
     """The greenlets of a thread that have nothing to run."""
 
@@ -181,13 +235,22 @@ async def walk(
         what the functions return.
     """
     walks = [_Walk(way, _IDLE.take()) for way in ways]
-    going = walks
-    while going:
-        going = [one for one in going if _goes_on(one)]
-        _send(journeys, left)
-        if going:
-            await _execute(journeys, going, foreseen)
+    parties = [_Party(journeys, left, foreseen, going) for going in _parts(walks)]
+    under_way = deque([party for party in parties if await party.set_out()])
+    while under_way:
+        party = under_way.popleft()
+        await party.come_back()
+        if await party.set_out():
+            under_way.append(party)
     return [one.outcome for one in walks]
+
+
+def _parts(walks: list[_Walk]) -> list[list[_Walk]]:
+    """Divide operations, if they are many."""
+    if len(walks) < MANY:
+        return [walks]
+    size = -(-len(walks) // _PARTIES)
+    return [walks[at : at + size] for at in range(0, len(walks), size)]
 
 
 def _goes_on(one: _Walk) -> bool:
@@ -198,20 +261,6 @@ def _goes_on(one: _Walk) -> bool:
         return False
     one.wants = wanted
     return True
-
-
-async def _execute(journeys: Journeys, walks: Sequence[_Walk], foreseen: Foreseen) -> None:
-    """Execute all wanted statements in one round trip."""
-    groups: dict[int, list[_Walk]] = {}
-    for one in walks:
-        groups.setdefault(id(one.wants.statement), []).append(one)
-    going = [(group, _sent(journeys, [one.wants for one in group])) for group in groups.values()]
-    asked = {each: journeys.send(each, {}) for each, rows in foreseen.items() if rows is None}
-    await journeys.make()
-    foreseen |= {each: _rows(sent) for each, sent in asked.items()}
-    for group, receiving in going:
-        for one, given in zip(group, receiving.parts(len(group)), strict=True):
-            one.given = given
 
 
 def _send(journeys: Journeys, left: list[PendingStatement]) -> None:
@@ -232,11 +281,12 @@ def _sent(journeys: Journeys, wanted: Sequence[PendingStatement]) -> _Receiving:
     many = _many(statement) if len(wanted) > 1 else None
     if many is None:
         return _Receiving([journeys.send(statement, each.values) for each in wanted], _each)
+    rows = [statement.pg_bound(each.values) for each in wanted]  # in the order of the types
     lists = {
-        name: packed(kind, [each.values[name] for each in wanted])
-        for name, kind in many.types.items()
+        name: packed(kind, column)
+        for (name, kind), column in zip(many.types.items(), zip(*rows, strict=True), strict=True)
     }
-    return _Receiving([journeys.send(many.statement, lists)], _ids if many.inserts else _parts)
+    return _Receiving([journeys.send(many.statement, lists)], _ids if many.inserts else _numbered)
 
 
 def _each(sent: Sequence[Sent], _: int) -> list[Given]:
@@ -255,7 +305,7 @@ def _ids(sent: Sequence[Sent], count: int) -> list[Given]:
     return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
 
 
-def _parts(sent: Sequence[Sent], count: int) -> list[Given]:
+def _numbered(sent: Sequence[Sent], count: int) -> list[Given]:
     """Return each operation's rows, which carry its number."""
     given = [Given([], 0) for _ in range(count)]
     for *row, place in _rows(sent[0]):
