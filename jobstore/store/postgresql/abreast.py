@@ -21,8 +21,8 @@ next is behind everything that the last one has sent, so they stay in their orde
 
 Each operation runs on a stack of its own, a greenlet, which is left where it waits for a result. A
 new one takes 10 us, most of them in the kernel, and one that has run an operation before 1.5 us. So
-those that came to the end of theirs are kept for the next batch; what an operation is refused with
-goes through its greenlet, which ends by that.
+those that came to the end of theirs are kept for the next batch; an error goes through the greenlet
+of its operation, which ends by that.
 """
 
 import threading
