@@ -5,9 +5,6 @@ changes. So the operations of a batch run side by side, each up to its next stat
 want the same statement, it is executed once for all of them, with a row of values for each, and
 each operation continues with its own part of the result.
 
-The statement for many is derived from the statement for one: columns of the table of values replace
-its parameters. Guards and everything else stay as they are.
-
 **Invariants.** At each step, the operations continue in the order of their arrival. Between two
 steps of one, each other one has made one; so what an operation decides by memory has to be written
 to memory before its next statement. In the database, the statements of two operations interleave
@@ -29,33 +26,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final, TypeAlias
 
 from greenlet import getcurrent, greenlet
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Insert,
-    Select,
-    Update,
-    bindparam,
-    column,
-    func,
-    insert,
-    select,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.visitors import replacement_traverse
-from sqlalchemy.types import NullType, TypeEngine
 
-from jobstore.model.frozen import frozen
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.journeys import Journeys, Sent
+from jobstore.store.postgresql.many import many
 from jobstore.store.postgresql.packing import packed
 
-_ORDER: Final = "ord"
 # How many greenlets are kept; a batch has more operations only where many wait.
 _MOST_IDLE: Final = 256
 # Into how many parties the operations of a batch are divided, and from how many on.
@@ -278,15 +257,15 @@ def _sent(journeys: Journeys, wanted: Sequence[PendingStatement]) -> _Receiving:
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:
         return _Receiving([journeys.send(statement, {})], _copies)
-    many = _many(statement) if len(wanted) > 1 else None
-    if many is None:
+    for_many = many(statement) if len(wanted) > 1 else None
+    if for_many is None:
         return _Receiving([journeys.send(statement, each.values) for each in wanted], _each)
-    rows = [statement.pg_bound(each.values) for each in wanted]  # in the order of the types
-    lists = {
-        name: packed(kind, column)
-        for (name, kind), column in zip(many.types.items(), zip(*rows, strict=True), strict=True)
-    }
-    return _Receiving([journeys.send(many.statement, lists)], _ids if many.inserts else _numbered)
+    # In the order of the types.
+    columns = zip(*[statement.pg_bound(each.values) for each in wanted], strict=True)
+    kinds = zip(for_many.types.items(), columns, strict=True)
+    lists = {name: packed(kind, column) for (name, kind), column in kinds}
+    share = _ids if for_many.inserts else _numbered
+    return _Receiving([journeys.send(for_many.statement, lists)], share)
 
 
 def _each(sent: Sequence[Sent], _: int) -> list[Given]:
@@ -318,68 +297,3 @@ def _numbered(sent: Sequence[Sent], count: int) -> list[Given]:
 def _rows(sent: Sent) -> list[Any]:
     assert sent.rows is not None  # it is answered
     return sent.rows
-
-
-@frozen
-class _Many:
-    """A statement for many operations, derived from one for a single operation.
-
-    Args:
-        types: the types of the parameters, by name; each takes a list now.
-        inserts: whether it inserts rows.
-    """
-
-    statement: Statement
-    types: Mapping[str, TypeEngine[Any]]
-    inserts: bool
-
-
-@cache
-def _many(statement: Statement) -> _Many | None:
-    """Derive the statement for many; None if that is not possible."""
-    element = statement.postgresql
-    types = statement.pg_types
-    if not types or any(isinstance(each, NullType) for each in types.values()):
-        return None
-    table = listing(types)
-    if isinstance(element, Insert) and statement.row is not None:
-        many = _many_inserts(element, statement.row, table)
-    elif isinstance(element, Update):
-        many = _with(table, element).returning(table.c[_ORDER])
-    elif isinstance(element, Select) and " LIMIT " not in statement.pg_sql:
-        many = _with(table, element).add_columns(table.c[_ORDER])
-    else:
-        return None
-    return _Many(Statement(many), types, inserts=isinstance(element, Insert))
-
-
-def _with(table: Any, element: Any) -> Any:
-    """Replace parameters by columns of the table of values."""
-
-    def replace(each: Any, **_: Any) -> Any:
-        return table.c[each.key] if isinstance(each, BindParameter) else None
-
-    replaced: Any = replacement_traverse(element, {}, replace)  # type: ignore[call-overload]
-    return replaced
-
-
-def _many_inserts(
-    element: Insert, row: Mapping[str, ColumnElement[Any]], table: Any
-) -> ClauseElement:
-    values = {name: _with(table, value) for name, value in row.items()}
-    rows = select(*values.values()).select_from(table).order_by(table.c[_ORDER])
-    many: Any = insert(element.table).from_select([*values], rows)
-    if "id" in element.table.columns:
-        many = many.returning(element.table.c.id)
-    inserts: ClauseElement = many
-    return inserts
-
-
-def listing(types: Mapping[str, TypeEngine[Any]]) -> Any:
-    """Return a table of values: a column for each parameter, bound as a list, and the order."""
-    lists = [bindparam(name, type_=ARRAY(each)) for name, each in types.items()]
-    columns = [column(name, each) for name, each in types.items()]
-    values = func.unnest(*lists).table_valued(
-        *columns, with_ordinality=_ORDER, name="given", joins_implicitly=True
-    )
-    return values.render_derived()
