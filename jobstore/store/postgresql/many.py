@@ -74,9 +74,7 @@ def _with(table: Any, element: Any) -> Any:
     return replaced
 
 
-def _inserting(
-    element: Insert, row: Mapping[str, ColumnElement[Any]], table: Any
-) -> ClauseElement:
+def _inserting(element: Insert, row: Mapping[str, ColumnElement[Any]], table: Any) -> ClauseElement:
     values = {name: _with(table, value) for name, value in row.items()}
     rows = select(*values.values()).select_from(table).order_by(table.c[_ORDER])
     made = insert(element.table).from_select([*values], rows)
