@@ -9,7 +9,6 @@ Whatever goes wrong is a `Complaint` that says what to do about it.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlencode
@@ -22,6 +21,7 @@ from jobstore.cli.whereabouts import (
     Unanswered,
     Whereabouts,
 )
+from jobstore.model.frozen import frozen
 
 TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - the name of a variable
 # For how long a server may say nothing, in seconds; it may be asked to wait for less.
@@ -32,7 +32,7 @@ _UNAUTHORIZED: Final = 401
 _JSON: Final = ("application/json", "application/problem+json")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remote:
     """A jobstore server, asked by one request after the other.
 

@@ -1,7 +1,6 @@
 """Jobs over time as bars, stacked by how they ended."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
@@ -16,6 +15,7 @@ from jobstore.dashboard.draw.svg import (
     percent,
     stretched,
 )
+from jobstore.model.frozen import frozen
 from jobstore.model.words import count
 
 _WIDTH: Final = 1000  # units, however wide it is drawn
@@ -27,7 +27,7 @@ _GAP: Final = 0.1  # which share of a bar's width is the gap beside it
 _MORE: Final = 13 * LETTER  # for how many marks have the same label
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Bar:
     """The jobs of a span of time.
 
@@ -55,7 +55,7 @@ class Bar:
         return self.fine + self.wrong + self.cancelled
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Mark:
     """An event at a given time.
 
@@ -70,7 +70,7 @@ class Mark:
     bad: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Frame:
     since: int
     until: int

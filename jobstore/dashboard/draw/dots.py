@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, either, element, fluid, percent
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.words import duration, moment, since_then
 
 _ASIDE: Final = 50  # there is one such part of the time beside the first dot and the last
@@ -17,7 +17,7 @@ _HEIGHT: Final = 150
 _LINE: Final = 13  # how far apart two lines of text are
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Dot:
     """A job.
 
@@ -38,7 +38,7 @@ class Dot:
     this: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Frame:
     since: int
     until: int

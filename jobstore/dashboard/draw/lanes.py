@@ -1,11 +1,11 @@
 """Lanes: one for each name, with a bar for each time span."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, element, stretched
+from jobstore.model.frozen import frozen
 from jobstore.model.words import shown
 
 _SPAN: Final = 10  # units of width, of which a bar has all but one
@@ -15,7 +15,7 @@ _BRIEF: Final = 20  # characters of a name that have room in any window
 _TIMES: Final = 16  # for the times below all lanes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Lane:
     """A lane.
 
