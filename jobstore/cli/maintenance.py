@@ -191,6 +191,8 @@ def restore_backup_command(config: Config, file: Path, *, discard: bool, as_json
     store by hand: SQLite would apply the log of the old store to it.
     """
     place = tended(config)
+    if place.file is not None:
+        file.stat()  # a missing backup is no store that a command creates
     with progress("pages") as report:
         replaced = asyncio.run(
             place.restore(file, lambda done, pages: report("copying", done, pages), discard=discard)

@@ -48,8 +48,14 @@ def files(command: F) -> F:
 
 
 def located(value: str) -> dict[str, str | Path]:
-    """Read where a store is: give the key of [store] that says so, and its value."""
+    """Read where a store is: give the key of [store] that says so, and its value.
+
+    Raises:
+        BadParameter: it is the URL of something else than a PostgreSQL database.
+    """
     located = place(value)
+    if "path" in located and "://" in value:
+        raise click.BadParameter("expected a file, or a URL such as postgresql://localhost/jobs")
     if "url" in located:
         # Few commands are given a URL, and this takes a while to load.
         from jobstore.cli.arguments import hide_passwords

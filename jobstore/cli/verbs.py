@@ -35,7 +35,10 @@ def _verb(name: BulkAction, text: str) -> Callable[..., None]:
         **asked: Any,
     ) -> None:
         named = filters.given(asked)
-        if sum([bool(ids), bool(named), everything]) != 1:
+        ways = sum([bool(ids), bool(named), everything])
+        if ways > 1:
+            raise click.UsageError("ids, filters and --all cannot be used together")
+        if not ways:
             raise click.UsageError("expected ids of jobs, or filters, or --all for all jobs")
         for job_id in ids:
             if not 0 < job_id <= LARGEST_ID:

@@ -127,6 +127,16 @@ def test_expire_refuses(options: str, complaint: str) -> None:
 
 
 @pytest.mark.usefixtures("store")
+def test_a_backup_that_is_missing_is_told_so() -> None:
+    complaint = refused("restore-backup", "none.db")
+    assert complaint == "jobstore: none.db: No such file or directory\n"
+
+
+def test_the_database_of_another_product_is_no_file() -> None:
+    complaint = refused("list", "--store", "mysql://localhost/jobs", code=2)
+    assert "expected a file, or a URL such as postgresql://localhost/jobs" in complaint
+
+
 def test_check_finds_nothing_wrong_with_a_sound_store() -> None:
     assert said("check").startswith(f"jobs.db: ok; schema version {SCHEMA_VERSION}, ")
     assert said("check").endswith("4 jobs (2 done, 1 failed, 1 queued)\n")

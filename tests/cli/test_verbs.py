@@ -158,8 +158,10 @@ def test_nothing_is_done_unless_the_question_is_answered() -> None:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("verb", ["cancel", "retry", "delete", "restore"])
 def test_which_jobs_are_meant_has_to_be_said_once(verb: str) -> None:
-    for arguments in ((), (1, "--tag", "x"), (1, "--all"), ("--all", "--tag", "x")):
-        assert "expected ids of jobs, or filters, or --all" in refused(verb, *arguments, code=2)
+    assert "expected ids of jobs, or filters, or --all for all jobs" in refused(verb, code=2)
+    for arguments in ((1, "--tag", "x"), (1, "--all"), ("--all", "--tag", "x")):
+        complaint = refused(verb, *arguments, code=2)
+        assert "ids, filters and --all cannot be used together" in complaint
     assert "say --all if you mean all jobs" in refused(verb, "--path", "/", "--yes")
     assert refused(verb, 0) == "jobstore: no job 0\n"
     assert refused(verb, 10**30) == f"jobstore: no job {10**30}\n"

@@ -119,7 +119,7 @@ def test_a_drawing_is_well_formed_and_has_no_style_of_its_own(name: str) -> None
 
 def test_text_in_a_drawing_is_text() -> None:
     evil = '"><script>alert(1)</script>'
-    drawn = drawing(10, 10, evil, element("text", evil, x=1, class_="lab"))
+    drawn = drawing(10, 10, evil, element("text", evil, x=1, class_="lab"), class_="spark")
     assert isinstance(drawn, Svg)
     root = ET.fromstring(drawn)  # noqa: S314 - it is our own
     assert (root.get("aria-label"), [*root.itertext()]) == (evil, [evil])

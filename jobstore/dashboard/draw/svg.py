@@ -48,11 +48,10 @@ def element(name: str, *inside: str, **attributes: object) -> Svg:
     return Svg(f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>")
 
 
-def drawing(width: float, height: float, label: str, *inside: str, class_: str = "chart") -> Svg:
+def drawing(width: float, height: float, label: str, *inside: str, class_: str) -> Svg:
     """Assemble a drawing.
 
     Args:
-        width: its width; it may be scaled.
         label: its description, for screen readers.
     """
     return element(
@@ -60,8 +59,8 @@ def drawing(width: float, height: float, label: str, *inside: str, class_: str =
         *inside,
         class_=class_,
         view_box=f"0 0 {_value(width)} {_value(height)}",
-        width=width if class_ != "chart" else None,
-        height=height if class_ != "chart" else None,
+        width=width,
+        height=height,
         role="img" if "<a " not in "".join(inside) else "group",
         aria_label=label,
     )
