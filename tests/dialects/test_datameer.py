@@ -807,10 +807,26 @@ async def test_what_only_looks_like_a_call_is_the_targets(demo: Client, path: st
     assert json.loads(answer.body)["errorMessage"] == f"unknown path '{path}'"
 
 
-async def test_a_head_request_is_answered_like_a_get(demo: Client) -> None:
-    definition = await defined(demo)
-    head = await demo("HEAD", f"{STATUS}/{definition['id']}")
-    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", "2")
+@pytest.mark.parametrize("path", [path for path, method in CALLS.items() if method == "GET"])
+@pytest.mark.file
+async def test_a_head_request_is_answered_like_a_get(demo: Client, path: str) -> None:
+    await ran(demo, "/import")
+    head, whole = await demo("HEAD", path), await demo("GET", path)
+    assert (head.status, head.body) == (whole.status, b"")
+    assert head.headers["Content-Length"] == str(len(whole.body))
+    assert head.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.file
+async def test_a_body_that_no_call_asks_for_is_passed_over(demo: Client) -> None:
+    definition, execution = await ran(demo, "/import")
+    for method, path in [
+        ("GET", f"{STATUS}/{definition['id']}"),
+        ("GET", f"{DETAILS}/{execution}"),
+        ("POST", f"{RUN}?configuration={definition['id']}"),
+        ("DELETE", f"/rest/data/{execution}"),
+    ]:
+        assert said(await demo(method, path, data=b"configuration=99" * 10_000))
 
 
 async def test_the_dialect_can_be_left_out(serve: Serve, http: ClientSession) -> None:

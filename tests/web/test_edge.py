@@ -43,7 +43,7 @@ def refuse(_: web.Request, error: JobstoreError) -> web.Response:
 def app() -> web.Application:
     app = web.Application()
     calls: dict[str, dict[str, edge.Call]] = {
-        "/jobs": {"GET": told, "HEAD": told, "POST": told},
+        "/jobs": {"GET": told, "POST": told},
         "/any": {"*": told},
         "/missing": {"GET": missing},
         "/broken": {"GET": broken},
@@ -58,6 +58,15 @@ async def test_a_path_is_answered_by_its_methods(
     client = await aiohttp_client(app)
     for method, path in (("GET", "/jobs"), ("POST", "/jobs"), ("REPORT", "/any")):
         assert await (await client.request(method, path)).text() == f"{method} {path}"
+
+
+async def test_head_is_answered_wherever_get_is(
+    app: web.Application, aiohttp_client: AiohttpClient
+) -> None:
+    client = await aiohttp_client(app)
+    answer = await client.head("/jobs")
+    assert (answer.status, answer.headers["Content-Length"]) == (200, str(len("HEAD /jobs")))
+    assert (await client.head("/missing")).status == 404
 
 
 async def test_any_other_method_is_told_the_right_ones(

@@ -78,11 +78,11 @@ class DatameerJobs:
         """Add the calls to an application."""
         one = "/{id:[^/]+}"
         calls = {
-            "/rest/job-configuration/job-status" + one: _asked(self.status),
-            r"/api/job-execution/{reference:[\s\S]+}/status": _asked(self.status_v2),
-            "/rest/job-configuration/job-history" + one: _asked(self.history),
-            "/rest/job-execution/job-details" + one: _asked(self.details),
-            "/rest/jobs/list-running": _asked(self.active),
+            "/rest/job-configuration/job-status" + one: {"GET": self.status},
+            r"/api/job-execution/{reference:[\s\S]+}/status": {"GET": self.status_v2},
+            "/rest/job-configuration/job-history" + one: {"GET": self.history},
+            "/rest/job-execution/job-details" + one: {"GET": self.details},
+            "/rest/jobs/list-running": {"GET": self.active},
             "/rest/job-execution": {"POST": self.trigger},
             "/rest/job-execution/sequential": {"POST": self.trigger_sequence},
             "/rest/job-execution/job-kill" + one: {"POST": self.stop},
@@ -273,10 +273,6 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
     status, error = refusals.answerable(error)
     reason = (refusals.by_kind(_WORDS, error) or "{0}").format(error)
     return _json(words.failure(reason), status, refusals.fields(error))
-
-
-def _asked(call: edge.Call) -> Mapping[str, edge.Call]:
-    return {"GET": call, "HEAD": call}
 
 
 def _json(value: object, status: int = 200, headers: Headers = ()) -> web.Response:
