@@ -494,7 +494,8 @@ async def test_a_list_has_the_first_hundred_ids_unless_asked_for_more(
 
 
 @pytest.mark.parametrize(
-    "count", ["", "-1", "1.5", "abc", "1e3", "%2B1", "1%20", "%D9%A3", "9" * 19, "9" * 5000]
+    "count",
+    ["", "-1", "1.5", "abc", "1e3", "%2B1", "1%20", "%D9%A3", "9" * 19, "9" * 5000, "1&count=2"],
 )
 @pytest.mark.file
 async def test_a_count_that_is_none_is_a_bad_parameter(demo: Client, count: str) -> None:
@@ -722,7 +723,7 @@ async def test_a_stamp_in_the_future_expires_every_result(demo: Client, stamp: s
     ["", "?", "?stamp", "?stamp=", "?Stamp=1", "?count=1"]
     + [f"?stamp={text}" for text in ("abc", "nan", "inf", "-inf", "Infinity", "1x", "1_0", "0x1")]
     + [f"?stamp={text}" for text in ("--1", "1.2.3", ".", "e5", "%20", "1%202", "%D9%A3")]
-    + [f"?stamp={text}" for text in ("1e999", "9" * 5000, "1" + "." * 2)],
+    + [f"?stamp={text}" for text in ("1e999", "9" * 5000, "1" + "." * 2, "1&stamp=9999999999")],
 )
 @pytest.mark.file
 async def test_a_stamp_that_is_none_is_a_bad_parameter(demo: Client, query: str) -> None:

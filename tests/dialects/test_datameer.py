@@ -322,6 +322,7 @@ async def test_digits_are_a_file_id_and_neither_a_configuration_nor_a_path(demo:
     definition = await defined(demo, path="/12")
     for reference, status in [
         (definition["file_id"], 200),
+        (f"0{definition['file_id']}", 404),
         (definition["id"], 404),
         ("12", 404),
         ("/12", 200),
@@ -397,6 +398,16 @@ async def test_a_part_of_the_history_that_cannot_be_read_is_a_failure(
     definition = await defined(demo)
     answer = await encoded(demo, "GET", f"{HISTORY}/{definition['id']}?{name}={text}")
     assert failure(answer, 400) == f"{name}: expected a whole number"
+
+
+@pytest.mark.parametrize("name", ["start", "length"])
+@pytest.mark.file
+async def test_a_part_of_the_history_that_is_said_twice_is_a_failure(
+    demo: Client, name: str
+) -> None:
+    definition = await defined(demo)
+    answer = await demo("GET", f"{HISTORY}/{definition['id']}?{name}=1&{name}=2")
+    assert failure(answer, 400) == f"{name}: expected one value"
 
 
 # --- details ------------------------------------------------------------------------------------

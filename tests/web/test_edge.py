@@ -19,7 +19,7 @@ from jobstore.model.errors import (
     StoreUnavailable,
 )
 from jobstore.web import edge, refusals
-from jobstore.web.parameters import count_of, id_of
+from jobstore.web.parameters import count_of, id_of, value_of
 
 
 async def told(request: web.Request) -> web.Response:
@@ -129,3 +129,13 @@ def test_a_count_is_a_whole_number_or_the_default() -> None:
     for text in ("", "-1", "1.0", "x", "1" * 19, "\u0661"):
         with pytest.raises(QueryInvalid, match="limit: expected a whole number"):
             count_of(MultiDict(limit=text), "limit", 100)
+
+
+def test_a_parameter_that_is_repeated_has_no_value() -> None:
+    assert value_of(MultiDict(a="", b="x"), "a") == ""
+    assert value_of(MultiDict(b="x"), "a") is None
+    twice = MultiDict([("a", "1"), ("a", "1")])
+    with pytest.raises(QueryInvalid, match="a: expected one value"):
+        value_of(twice, "a")
+    with pytest.raises(QueryInvalid, match="a: expected one value"):
+        count_of(twice, "a", 1)

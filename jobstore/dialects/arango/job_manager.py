@@ -35,7 +35,7 @@ from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import PathClaim
 from jobstore.web import answers, edge, prefer, standing, wire
 from jobstore.web.ask import Ask
-from jobstore.web.parameters import count_of, id_of
+from jobstore.web.parameters import count_of, id_of, value_of
 from jobstore.web.refusals import MethodNotAllowed
 from jobstore.web.taking import take_for
 
@@ -189,8 +189,8 @@ async def _listed(
 
 def _stamp(request: web.Request) -> int:
     """Read a UNIX time in seconds; results finished before it are expired."""
-    text = request.query.get("stamp", "")
-    if not _STAMP.fullmatch(text):
+    text = value_of(request.query, "stamp")
+    if text is None or not _STAMP.fullmatch(text):
         raise QueryInvalid
     microseconds = math.ceil(Decimal(text) * SECOND)
     return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))

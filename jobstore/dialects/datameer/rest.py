@@ -30,7 +30,7 @@ from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Headers
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import edge, refusals, standing
-from jobstore.web.parameters import count_of, id_of, number_of
+from jobstore.web.parameters import count_of, id_of
 
 # What is asked, what is started and stopped, and what is deleted: other methods, and paths that
 # only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.
@@ -195,7 +195,8 @@ class DatameerJobs:
         find, scope = self._store.definitions.find, asker.scope
         try:
             if _NUMBER.fullmatch(reference):
-                return await find(DefinitionKey.FILE_ID, number_of(reference), scope)
+                file_id = id_of(reference) or 0  # which no file has
+                return await find(DefinitionKey.FILE_ID, file_id, scope)
             if _UUID.fullmatch(reference):
                 return await find(DefinitionKey.UUID, reference.lower(), scope)
             path = normal_path("/" + reference.lstrip("/"))
