@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -73,6 +74,8 @@ class ArangoJobs:
         """Answer any call of the API."""
         results = self._store.results
         match request.method, _parts(request):
+            case (("PUT" | "GET" | "DELETE"), [*parts]) if "" in parts:
+                raise QueryInvalid  # where an id or a type should be, there is none
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
@@ -166,10 +169,11 @@ class ArangoJobs:
 def _parts(request: web.Request) -> list[str]:
     """Split the path below the API's own, as ArangoDB's RestHandlerFactory does.
 
-    One slash at the end makes no difference; any other slash has an empty part before it.
+    One slash at the end makes no difference; any other slash has an empty part before it. The parts
+    are decoded afterwards: ``%2F`` belongs to one of them.
     """
-    *parts, last = _BEGINNING.sub("", request.path, 1).split("/")
-    return [*parts, last] if last else parts
+    *parts, last = _BEGINNING.sub("", request.rel_url.raw_path, 1).split("/")
+    return [unquote(part) for part in ([*parts, last] if last else parts)]
 
 
 def _existing(text: str) -> int:
@@ -207,7 +211,7 @@ def _done() -> web.Response:
 def _result(delivery: Delivery) -> tuple[Response, Headers]:
     """Return a job's answer, with the field that names the job."""
     response = delivery.response or _stand_in(delivery)
-    if header(response.headers, ASYNC_ID):
+    if header(response.headers, ASYNC_ID) is not None:
         # The job has itself fetched a result, whose id is not this one's.
         response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
     return response, ((ASYNC_ID, str(delivery.job_id)),)
