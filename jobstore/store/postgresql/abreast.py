@@ -14,8 +14,14 @@ to memory before its next statement. In the database, the statements of two oper
 like those of two nodes. So an operation never runs beside one on which it depends: operations that
 read the end of a job run in a turn of their own, after all ends, and two ends of one attempt are
 never in one turn.
+
+Each operation runs on a stack of its own, a greenlet, which is left where it waits for a result. A
+new one takes 10 us, most of them in the kernel, and one that has run an operation before 1.5 us. So
+those that came to the end of theirs are kept for the next batch; what an operation is refused with
+goes through its greenlet, which ends by that.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -39,11 +45,14 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import NullType, TypeEngine
 
+from jobstore.model.frozen import frozen
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.journeys import Journeys, Sent
 from jobstore.store.postgresql.packing import packed
 
 _ORDER: Final = "ord"
+# How many greenlets are kept; a batch has more operations only where many wait.
+_MOST_IDLE: Final = 256
 
 
 @dataclass(slots=True)
@@ -88,14 +97,18 @@ class _Walk:
     """An operation that is being run.
 
     Args:
-        place: its index among the operations.
+        way: the function.
+        walker: the greenlet in which it runs.
+        wants: the statement that it waits for.
+        given: the result of that; None before its first step.
+        outcome: what it has returned.
     """
 
-    place: int
-    way: greenlet
+    way: Callable[[], Any]
+    walker: greenlet
     wants: PendingStatement = field(init=False)
     given: Given | None = None
-    outcome: Any = field(default=None)
+    outcome: Any = None
 
 
 @dataclass(slots=True)
@@ -109,6 +122,37 @@ class _Receiving:
         return self.share(self.sent, count)
 
 
+class _Idle(threading.local):
+    """The greenlets of a thread that have nothing to run."""
+
+    def __init__(self) -> None:
+        self.walkers: list[greenlet] = []
+
+    def take(self) -> greenlet:
+        if self.walkers:
+            return self.walkers.pop()
+        walker = greenlet(_walk_for_ever)
+        walker.switch()
+        return walker
+
+    def keep(self, walker: greenlet) -> None:
+        if len(self.walkers) < _MOST_IDLE:
+            self.walkers.append(walker)
+
+
+_IDLE: Final = _Idle()
+
+
+def _walk_for_ever() -> None:
+    """Run one operation after the other, and hold on to none that has ended."""
+    hub = getcurrent().parent
+    assert hub is not None
+    while True:
+        one: _Walk = hub.switch(None)
+        one.outcome = one.way()
+        del one
+
+
 def want(statement: Statement, values: Mapping[str, object]) -> Given:
     """Request the execution of a statement together with others; called by an operation."""
     hub = getcurrent().parent
@@ -119,7 +163,7 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
 
 async def walk(
     journeys: Journeys,
-    ways: Sequence[Any],
+    ways: Sequence[Callable[[], Any]],
     left: list[PendingStatement],
     foreseen: Foreseen,
 ) -> list[Any]:
@@ -136,7 +180,7 @@ async def walk(
     Returns:
         what the functions return.
     """
-    walks = [_Walk(place, greenlet(way)) for place, way in enumerate(ways)]
+    walks = [_Walk(way, _IDLE.take()) for way in ways]
     going = walks
     while going:
         going = [one for one in going if _goes_on(one)]
@@ -148,11 +192,11 @@ async def walk(
 
 def _goes_on(one: _Walk) -> bool:
     """Run an operation up to its next statement; return whether there is one."""
-    given = one.way.switch() if one.given is None else one.way.switch(one.given)
-    if one.way.dead:
-        one.outcome = given
+    wanted: PendingStatement | None = one.walker.switch(one if one.given is None else one.given)
+    if wanted is None:
+        _IDLE.keep(one.walker)
         return False
-    one.wants = given
+    one.wants = wanted
     return True
 
 
@@ -226,7 +270,7 @@ def _rows(sent: Sent) -> list[Any]:
     return sent.rows
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Many:
     """A statement for many operations, derived from one for a single operation.
 

@@ -9,7 +9,6 @@ measured, that took a third of the time that a batch spent in Python. The form i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from struct import pack
 from typing import Any, Final
 
@@ -20,12 +19,13 @@ from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import Double, LargeBinary, Numeric, Text
 from sqlalchemy.types import TypeEngine
 
+from jobstore.model.frozen import frozen
 from jobstore.store.codec import writable
 
 _NULL: Final = pack("!i", -1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Packed:
     """A list of values, ready for the wire."""
 
