@@ -856,16 +856,26 @@ async def test_an_id_that_was_never_handed_out_is_not_found(demo: Client, text: 
         assert says(await demo(method, f"/_api/job/{text}{path}"), 404, NOT_FOUND)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/1", "/done", "/all", "/1/cancel", "/1/2/3"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/done", "GET"),
+        ("/pending/", "GET"),
+        ("/all", "DELETE"),
+        ("/expired", "DELETE"),
+        ("/1/cancel", "PUT"),
+        *((path, "PUT, GET, DELETE") for path in ("", "/", "/1", "/x", "/1/2/3")),
+    ],
+)
 @pytest.mark.file
-async def test_other_methods_are_not_supported(demo: Client, path: str) -> None:
+async def test_other_methods_are_not_supported(demo: Client, path: str, allowed: str) -> None:
     await demo.done("/_api/version")
     for method in ("POST", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
         answer = await demo(method, f"/_api/job{path}")
         assert says(answer, 405, NOT_SUPPORTED)
-        assert answer.headers["Allow"] == "PUT, GET, DELETE"
+        assert answer.headers["Allow"] == allowed
     head = await demo("HEAD", f"/_api/job{path}")
-    assert (head.status, head.body, head.headers["Allow"]) == (405, b"", "PUT, GET, DELETE")
+    assert (head.status, head.body, head.headers["Allow"]) == (405, b"", allowed)
 
 
 # --- how it is asked ----------------------------------------------------------------------------

@@ -72,9 +72,9 @@ class ArangoJobs:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any call of the API."""
-        results = self._store.results
-        match request.method, _parts(request):
-            case (("PUT" | "GET" | "DELETE"), [*parts]) if "" in parts:
+        results, parts = self._store.results, _parts(request)
+        match request.method, parts:
+            case (("PUT" | "GET" | "DELETE"), _) if "" in parts:
                 raise QueryInvalid  # where an id or a type should be, there is none
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
@@ -90,7 +90,7 @@ class ArangoJobs:
                 return await self._delete(request, what)
             case (("PUT" | "GET" | "DELETE"), _):
                 raise QueryInvalid
-        raise MethodNotAllowed(["PUT", "GET", "DELETE"])
+        raise MethodNotAllowed(_allowed(parts))
 
     async def _cancel(self, request: web.Request, job_id: int) -> web.Response:
         asker = standing.changing(request)
@@ -174,6 +174,18 @@ def _parts(request: web.Request) -> list[str]:
     """
     *parts, last = _BEGINNING.sub("", request.rel_url.raw_path, 1).split("/")
     return [unquote(part) for part in ([*parts, last] if last else parts)]
+
+
+def _allowed(parts: list[str]) -> list[str]:
+    """Return the methods of the call whose path has these parts."""
+    match parts:
+        case ["pending" | "done"]:
+            return ["GET"]
+        case ["all" | "expired"]:
+            return ["DELETE"]
+        case [_, "cancel"]:
+            return ["PUT"]
+    return ["PUT", "GET", "DELETE"]
 
 
 def _existing(text: str) -> int:
