@@ -180,7 +180,10 @@ async def test_the_headers_name_has_no_case(demo: Client, name: str) -> None:
     assert answer.status == 202
 
 
-@pytest.mark.parametrize("value", ["false", "1", "STORE", "True", "", "store,true", "stored", "0"])
+@pytest.mark.parametrize(
+    "value",
+    ["false", "1", "STORE", "True", "", "store,true", "stored", "0", "störe", "store" * 2048],
+)
 @pytest.mark.file
 async def test_any_other_value_is_answered_at_once(demo: Client, value: str) -> None:
     answer = await demo("GET", "/_api/version", headers={"x-arango-async": value})
@@ -927,6 +930,14 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
         "HTTP/1.1 202 Accepted",
         "HTTP/1.1 200 OK",
     ]
+
+
+async def test_a_whole_url_may_stand_for_a_path(demo: Client) -> None:
+    job_id = await demo.done("/_api/version")
+    line = f"PUT {demo.url}/_api/job/{job_id} HTTP/1.1"
+    said = await conversation(demo.url, line, "Host: localhost", "Connection: close", "", "")
+    assert said.startswith("HTTP/1.1 200 OK\r\n")
+    assert f"x-arango-async-id: {job_id}\r\n" in said
 
 
 @pytest.mark.parametrize("chunked", [False, True])
