@@ -8,13 +8,15 @@ import cramjam
 import pytest
 from aiohttp import ClientSession, web
 
-from jobstore.dialects.kinetica import encodings, records
+from jobstore.dialects.kinetica import encodings, outcomes, records
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.error_messages import refused_in
 from jobstore.model.errors import JobstoreError
+from jobstore.model.lifecycle import State
 from pages.messages import MESSAGES
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
+from tests.dialects.test_datameer_words import a_job
 from tests.dialects.test_kinetica import FAILOVER
 from tests.kinetica import Kinetica, answered, refusal
 from trials.clients import Answer
@@ -136,3 +138,11 @@ async def test_a_call_may_come_in_chunks_in_every_encoding(kinetica: Kinetica) -
         headers = {"Content-Type": content_type}
         answer = await kinetica.client("POST", "/get/job", data=pieces(), headers=headers)
         assert (answer.status, b"Job 7 not found" in answer.body) == (400, True)
+
+
+def test_a_result_on_its_way_to_another_reader_is_not_there_yet_even_if_a_cancellation_came() -> (
+    None
+):
+    job = a_job(1, State.DONE, cancel_asked_at=5)
+    told = outcomes.not_yet(job)
+    assert (told["job_status"], told["running"]) == ("RUNNING", True)
