@@ -126,7 +126,6 @@ def test_expire_refuses(options: str, complaint: str) -> None:
 # check
 
 
-@pytest.mark.usefixtures("store")
 def test_a_backup_that_is_missing_is_told_so() -> None:
     complaint = refused("restore-backup", "none.db")
     assert complaint == "jobstore: none.db: No such file or directory\n"
@@ -137,6 +136,7 @@ def test_the_database_of_another_product_is_no_file() -> None:
     assert "expected a file, or a URL such as postgresql://localhost/jobs" in complaint
 
 
+@pytest.mark.usefixtures("store")
 def test_check_finds_nothing_wrong_with_a_sound_store() -> None:
     assert said("check").startswith(f"jobs.db: ok; schema version {SCHEMA_VERSION}, ")
     assert said("check").endswith("4 jobs (2 done, 1 failed, 1 queued)\n")
