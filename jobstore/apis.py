@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -21,6 +20,7 @@ from jobstore.dialects.native import NativeApi
 from jobstore.live import Store
 from jobstore.live.meters import Traffic
 from jobstore.model.errors import JobstoreError
+from jobstore.model.frozen import frozen
 from jobstore.model.target_state import OWN_CALLS
 from jobstore.targets.router import PathClaim, Router, TargetRoute
 from jobstore.web import intake, refusals
@@ -42,7 +42,7 @@ class Api(Protocol):
         """Add the calls to an application."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spoken:
     """An API that the server answers.
 

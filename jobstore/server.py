@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -33,6 +32,7 @@ from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import NotOpen
+from jobstore.model.frozen import frozen
 from jobstore.service import memory
 from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import ListeningSocket
@@ -119,7 +119,7 @@ async def _run_until_signal(
             end_within(3 * (config.executor.cancel_grace + SHUTDOWN_SECONDS), 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Server:
     """A running server.
 

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import click
@@ -12,6 +11,7 @@ from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.terminal import progress
 from jobstore.model import words
 from jobstore.model.bulk import BulkAction, BulkState
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.retry import told_of_doubt
 
@@ -19,7 +19,7 @@ from jobstore.model.retry import told_of_doubt
 _LOOK_SECONDS: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Words:
     """The words for an action.
 
@@ -42,7 +42,7 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WantedAction:
     """The jobs that are meant, and what to do with them.
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Union
 from zoneinfo import ZoneInfo
@@ -28,6 +27,7 @@ from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
 from jobstore.model import clock
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.store import questions
@@ -53,7 +53,7 @@ _COLUMNS: Final[Columns] = dict(JOB_COLUMNS) | {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Form:
     """How an answer is written.
 

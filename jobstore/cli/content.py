@@ -4,13 +4,13 @@ import codecs
 import json
 import sys
 from base64 import b64encode
-from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from jobstore.cli.plain import printable
+from jobstore.model.frozen import frozen
 from jobstore.model.message import Body, body_size, chunks
 
 # How much of a binary body is shown.
@@ -20,7 +20,7 @@ _KEPT: Final = "\n\t"
 _SIGNS: Final = range(0x20, 0x7F)  # of ASCII, those that can be shown
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Excerpt:
     """The beginning of a body, or all of it.
 

@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +16,7 @@ from jobstore.live import Limits, Store
 from jobstore.live.joining import Database, shared_database
 from jobstore.live.purging import Purged
 from jobstore.model.errors import StoreMissing
+from jobstore.model.frozen import frozen
 from jobstore.store.checks import CheckReport
 from jobstore.store.history import History
 from jobstore.store.moving import Destination, Source
@@ -29,7 +30,7 @@ from jobstore.store.sqlite.replacing import Replaced
 from jobstore.store.starts import Start
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InDatabase:
     """A store in a database; see `jobstore.cli.tending.Tended`.
 

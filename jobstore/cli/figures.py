@@ -15,6 +15,7 @@ from jobstore.cli.table import Column, Table
 from jobstore.cli.terminal import say
 from jobstore.cli.wording import lasting
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.store.questions import By, JobFigures, QuarterHour
 from jobstore.store.search import Search
 
@@ -28,7 +29,7 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _LEAST_LAST: Final = 10  # of a bar or a name, where a terminal is narrow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Counted:
     """Figures, for scripts and for people.
 

@@ -2,11 +2,11 @@
 
 import json
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Protocol
 
 from jobstore.config import Config
+from jobstore.model.frozen import frozen
 from jobstore.store import questions
 from jobstore.store.history import History
 from jobstore.store.optional import with_postgresql
@@ -73,7 +73,7 @@ def database_of(config: Config) -> "InDatabase":
     return InDatabase(config.store.url, config.store.schema, config.store.lease)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InFile:
     """A store in a file; see `Place`."""
 

@@ -9,13 +9,13 @@ Whatever goes wrong is a `Complaint` that says what to do about it.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from jobstore.cli.plain import Complaint
 from jobstore.cli.whereabouts import RemoteAnswer, RemoteRequest, Unanswered, Whereabouts
+from jobstore.model.frozen import frozen
 
 TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - the name of a variable
 # For how long a server may say nothing, in seconds; it may be asked to wait for less.
@@ -26,7 +26,7 @@ _UNAUTHORIZED: Final = 401
 _JSON: Final = ("application/json", "application/problem+json")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remote:
     """A jobstore server, asked by one request after the other.
 

@@ -1,12 +1,13 @@
 """Jobs of a server on another machine, as its API writes them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Final
 
 from jobstore.cli.remote import Remote
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import WaitReason
@@ -17,7 +18,7 @@ _MAYBE_WORDS: Final = {"failure": Failure, "trigger": Trigger}
 _MICROSECONDS: Final = 10**6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteJobs:
     """The jobs of a server.
 

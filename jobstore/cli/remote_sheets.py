@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
@@ -10,6 +9,7 @@ from jobstore.cli.content import Excerpt
 from jobstore.cli.remote import Remote
 from jobstore.cli.remote_jobs import RemoteJobs, moment
 from jobstore.cli.sheet import Part, Sheet
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.model.target_state import Hold, TargetSeen, TargetState
 from jobstore.model.waiting_words import OF_TARGET
@@ -19,7 +19,7 @@ from jobstore.store.search import CANCEL_ASKED, asker
 _TOLD: Final = ("Content-Type", "Content-Encoding", "Content-Language")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteSheets:
     """The jobs of a server, with what it tells of them.
 

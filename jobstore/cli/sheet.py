@@ -1,7 +1,7 @@
 """One job with all that is kept of it, on a sheet for people or as JSON for scripts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from jobstore.cli.terminal import write
 from jobstore.cli.wording import age, as_fields, lasting, took, why_no_response
 from jobstore.model import clock
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, legible
@@ -28,7 +29,7 @@ _OF_ATTEMPTS: Final = (Column(),) * 5
 _OF_TIMELINE: Final = (Column(),) * 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """What is shown of a request or a response.
 
@@ -48,7 +49,7 @@ class Part:
         return {"headers": headers} | content.as_json(self.body, in_hex=in_hex)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Sheet:
     """A job with all that is kept of it.
 

@@ -1,7 +1,6 @@
 """Tables for people, with columns as wide as their contents."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from rich.console import Console
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from jobstore.cli.plain import printable, tell, write_json
 from jobstore.cli.terminal import stdout, write
+from jobstore.model.frozen import frozen
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ _GAP: Final = 2
 _UNBOUNDED: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """A column of a table.
 
@@ -100,7 +100,7 @@ def write_facts(console: Console, facts: Iterable[tuple[str, Text]], indent: int
     Table(console, (Column(), Column()), indent).write(rows)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Listed(Generic[T]):
     """How things of a kind are listed, where they are few.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
 import click
@@ -17,6 +17,7 @@ from jobstore.cli.terminal import stdout
 from jobstore.cli.wording import JOB_COLUMNS, as_row
 from jobstore.config import Config
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.store import jobs as job_sql
@@ -92,7 +93,7 @@ async def _tail(
         await _follow(_StoreSource(history, search, without_outcome), ids, shown)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Shown:
     """Which jobs are shown, and how.
 

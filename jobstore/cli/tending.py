@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from jobstore.cli.places import InFile, Place, database_of
 from jobstore.config import Config
 from jobstore.live.purging import Purged, purge
+from jobstore.model.frozen import frozen
 from jobstore.store.checks import CheckReport
 from jobstore.store.moving import Destination, Source
 from jobstore.store.sqlite import moving
@@ -55,7 +55,7 @@ def tended(config: Config) -> Tended:
     return database_of(config) if config.store.url else TendedFile(config.store.path)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TendedFile(InFile):
     """A store in a file; see `Tended`."""
 

@@ -11,7 +11,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from jobstore.cli.plain import Complaint
 from jobstore.config import Config
 from jobstore.model.address import SocketFile, TcpAddress, read_address
+from jobstore.model.frozen import frozen
 
 _UNIX: Final = "unix:"
 # What a server that listens on all addresses is asked by.
@@ -33,7 +33,7 @@ class Unanswered(Exception):
     """A server has not answered; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteRequest:
     """What a server is asked; the path is that of the call, such as ``/_jobs/5``."""
 
@@ -43,7 +43,7 @@ class RemoteRequest:
     body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteAnswer:
     """What a server has answered."""
 
@@ -61,7 +61,7 @@ class RemoteAnswer:
             return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Whereabouts:
     """Where a server answers.
 

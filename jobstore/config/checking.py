@@ -1,10 +1,11 @@
 """Read tables into sections of the configuration, and report all mistakes at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final, TypeAlias, TypeVar
 
 from jobstore.config.sections import Config, ExecutorSection, TargetSection
+from jobstore.model.frozen import frozen
 from jobstore.model.kinds import CredentialMissing, ItemsWrong, Kind, kind_of
 
 Place: TypeAlias = tuple[str | int, ...]  # section, key; the index of a target or of an item
@@ -16,7 +17,7 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """A mistake in the configuration.
 

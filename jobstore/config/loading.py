@@ -7,13 +7,13 @@ message can name the key where, and as, the user wrote it.
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from jobstore.config.checking import KEYS, SECTIONS, Checker, Key, Place, Problem
 from jobstore.config.sections import Config
 from jobstore.model.errors import ConfigError
+from jobstore.model.frozen import frozen
 from jobstore.model.nearest import nearest
 
 _PREFIX: Final = "JOBSTORE_"
@@ -73,7 +73,7 @@ def load(
     return config
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Layer:
     """One source of values.
 

@@ -1,7 +1,7 @@
 """Actions on one job: offered only where possible, and confirmed before they are done."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -20,6 +20,7 @@ from jobstore.model.errors import (
     SecretsMissing,
     WrongState,
 )
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.retry import told_of_doubt
@@ -43,7 +44,7 @@ LABELS: Final[Mapping[BulkAction, str]] = {
 _DANGEROUS: Final = frozenset({BulkAction.CANCEL, BulkAction.DELETE})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Offer:
     """An offered action.
 

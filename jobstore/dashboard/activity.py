@@ -1,7 +1,6 @@
 """Activity: how many jobs there were, span by span, how they ended, and when servers started."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +16,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock, words
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.periods import DAY, Dimension, Work, end_of, start_of
 from jobstore.store.overview import Overview, OverviewQuery, by_kinds
 from jobstore.store.starts import Start, StartState
@@ -37,7 +37,7 @@ _TARGETS: Final = 8
 _STARTS: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TimeSpan:
     """A time span; times in microseconds since 1970.
 
@@ -74,7 +74,7 @@ class TimeSpan:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Restart:
     """A restart of a server.
 

@@ -4,7 +4,6 @@ Their path contains a hash of their content, so browsers cache each of them for 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from importlib import resources
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from jobstore.dashboard.pages import HARDENED, NoSuchPage
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
+from jobstore.model.frozen import frozen
 
 # All that is given away, whatever else lies in that folder.
 _TYPES: Final[Mapping[str, str]] = MappingProxyType(
@@ -23,7 +23,7 @@ _TYPES: Final[Mapping[str, str]] = MappingProxyType(
 _FOR_EVER: Final = "public, max-age=31536000, immutable"  # a year: RFC 8246, RFC 9111
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Assets:
     """The files.
 

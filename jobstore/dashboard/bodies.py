@@ -2,7 +2,6 @@
 
 import codecs
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -10,6 +9,7 @@ from markupsafe import Markup, escape
 
 from jobstore.dashboard.json_text import Piece, is_json, laid_out, looks_like_json
 from jobstore.model import words
+from jobstore.model.frozen import frozen
 from jobstore.model.message import Body, Headers, body_size, chunks, header
 
 # Of a body, so much is read.
@@ -32,7 +32,7 @@ class Look(StrEnum):
     HEX = "hex"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Shown:
     """A body on a page.
 

@@ -7,7 +7,7 @@ done, and the question is asked again.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock, words
 from jobstore.model.bulk import BulkAction, BulkOrder
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store.bulk import Matched
 from jobstore.store.jobs import LARGEST_ID
@@ -35,7 +36,7 @@ _MOST: Final = 1000  # that are selected at once
 _SHOWN: Final = 40  # of an id that is none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Chosen:
     """The jobs to act on.
 

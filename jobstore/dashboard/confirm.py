@@ -9,16 +9,17 @@ Afterwards, a page can confirm it: `done` redirects to the page with a word of `
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiohttp import web
 
 from jobstore.dashboard.notes import Done
 from jobstore.dashboard.pages import here, render, see_other, up
 from jobstore.dashboard.visit import Visit
+from jobstore.model.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Input:
     """A field of a form.
 
@@ -42,7 +43,7 @@ class Input:
     wrong: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Question:
     """A question before an action.
 

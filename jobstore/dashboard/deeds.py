@@ -5,7 +5,6 @@ Each action is a question, requested by GET, which changes nothing, and a functi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.confirm import Input, Question
@@ -14,6 +13,7 @@ from jobstore.live import Store
 from jobstore.model import passwords
 from jobstore.model.account import Account, Role
 from jobstore.model.errors import JobstoreError
+from jobstore.model.frozen import frozen
 
 _LONGEST: Final = 200
 _PASSWORDS: Final = (
@@ -28,7 +28,7 @@ class NotThere(JobstoreError):
     status = 404
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DeedRequest:
     """What shall be done, by whom.
 
@@ -79,7 +79,7 @@ class DeedRequest:
         return await asyncio.to_thread(passwords.hashed, password)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Deed:
     """An action of an admin.
 

@@ -1,7 +1,6 @@
 """Definitions: all that run by themselves or on request, and a form to create one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +18,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.definition import Definition
 from jobstore.model.errors import DefinitionExists, DefinitionInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.schedule import next_fire
 from jobstore.model.schedule_words import in_words
 from jobstore.web.parameters import count_of
@@ -29,7 +29,7 @@ _PAGE: Final = 25
 _CHECK: Final = "check"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DefinitionRow:
     """A definition in the list."""
 

@@ -1,7 +1,6 @@
 """When all schedules fire within the next 24 hours: a lane for each, and one for all of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from typing import Final
@@ -11,6 +10,7 @@ from jobstore.dashboard.draw.svg import Svg
 from jobstore.model import words
 from jobstore.model.clock import SECOND
 from jobstore.model.definition import Definition
+from jobstore.model.frozen import frozen
 from jobstore.model.periods import DAY, HOUR, QUARTER, start_of
 from jobstore.model.schedule import Schedule, fires
 from jobstore.store.definitions import Definitions
@@ -22,7 +22,7 @@ _QUARTERS: Final = DAY // QUARTER
 _IN_HOUR: Final = HOUR // QUARTER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Strip:
     """The next 24 hours.
 

@@ -3,7 +3,6 @@
 Looking does not take the result: it stays held for its reader.
 """
 
-from dataclasses import dataclass
 from mimetypes import guess_extension
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from jobstore.dashboard.story import KnownJob, told
 from jobstore.dashboard.visit import PageRoute, Routes, Visit, id_in_path, job_of
 from jobstore.model import clock
 from jobstore.model.errors import NotKept, QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.model.message import REDACTED, Headers, Request, Response, header, legible
@@ -51,7 +51,7 @@ _TONES: Final = {
 _UNKNOWN: Final = ("Content-Type", "application/octet-stream")  # RFC 9110 section 8.3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Message:
     """A request or a response on the page.
 
@@ -70,7 +70,7 @@ class Message:
     missing: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TimelineEntry:
     """What happened to a job at a moment.
 

@@ -1,7 +1,7 @@
 """The list of jobs that match the URL's filters, the newest first."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from jobstore.dashboard.rows import rows
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import clock
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import questions
 from jobstore.store.jobs import LARGEST_ID
@@ -25,7 +26,7 @@ from jobstore.web.filters import PageQuery
 MOST_NEWER: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Tab:
     """A tab above the list.
 

@@ -1,13 +1,13 @@
 """Recent jobs of the list: how many there were, and how they ended, as bars that are links."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard import activity
 from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.pages import up
 from jobstore.dashboard.visit import Visit
+from jobstore.model.frozen import frozen
 from jobstore.model.periods import Work
 from jobstore.store.budget import Budget
 from jobstore.store.overview import Overview, OverviewQuery, overview
@@ -23,7 +23,7 @@ _MOST_BARS: Final = 36
 _SECONDS: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Lately:
     """Recent jobs of a list.
 

@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw.dots import Dot, dots
@@ -13,6 +12,7 @@ from jobstore.dashboard.rows import JobRow, rows, tone_of, took_of
 from jobstore.dashboard.runs import label_of
 from jobstore.dashboard.visit import Visit
 from jobstore.model import words
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.model.route import ANY, route_of
@@ -26,7 +26,7 @@ _MIDDLE: Final = 50
 _NEARLY_ALL: Final = 95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LikeIt:
     """Jobs of one route.
 

@@ -1,7 +1,6 @@
 """Login and logout of browsers."""
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, unquote
@@ -19,6 +18,7 @@ from jobstore.model.errors import (
     StoreError,
     TooManyLogins,
 )
+from jobstore.model.frozen import frozen
 from jobstore.web import cookies, refusals
 
 _LONGEST: Final = 2000
@@ -52,7 +52,7 @@ def next_page(asked: str) -> str:
     return f"./{asked}" if sound else "./"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Typed:
     """The fields of the form that are kept when it is shown again.
 

@@ -1,7 +1,6 @@
 """Operations on many jobs: their progress, what was skipped, and how to undo them."""
 
 import json
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +15,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model import words
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkState
 from jobstore.model.errors import OperationNotFound, QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
 from jobstore.web import standing
@@ -25,7 +25,7 @@ _PAGE: Final = 50
 _SHOWN: Final = 40  # of an id that is none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OperationRow:
     """An operation on a page.
 

@@ -6,7 +6,6 @@ A line is another way to write a URL, to which it redirects; the URL determines 
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -14,6 +13,7 @@ from multidict import MultiDict, MultiMapping
 
 from jobstore.model.clock import SECOND, iso
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.kinds import kind_of
 from jobstore.model.nearest import nearest
 from jobstore.model.written import Duration
@@ -52,7 +52,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Chip:
     """An active filter.
 
@@ -65,7 +65,7 @@ class Chip:
     without: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Query:
     """The query of a list.
 

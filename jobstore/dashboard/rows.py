@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.acting import likely
 from jobstore.model import words
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import WaitReason
@@ -27,7 +27,7 @@ _WAITING: Final[Mapping[WaitReason, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class JobRow:
     """A job in a list.
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median_low
 from typing import Final
 
@@ -11,6 +10,7 @@ from jobstore.dashboard.draw.svg import Svg
 from jobstore.dashboard.rows import tone_of, took_of
 from jobstore.live import Store
 from jobstore.model import words
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import ENDED
 
@@ -18,7 +18,7 @@ from jobstore.model.lifecycle import ENDED
 SHOWN: Final = 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Runs:
     """The latest runs of a definition.
 

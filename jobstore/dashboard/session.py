@@ -7,7 +7,6 @@ says which page it comes from: browsers always do.
 """
 
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from jobstore.model.account import Account, Identity, Session
 from jobstore.model.errors import AccountsUnavailable, Forbidden, StoreError
+from jobstore.model.frozen import frozen
 from jobstore.store.sessions import ActiveSession, Sessions
 from jobstore.web import cookies, standing
 from jobstore.web.access import Access
@@ -44,7 +44,7 @@ _SYSTEMS: Final = (
 _PRODUCT: Final = re.compile(r"[!-.0-~]{1,40}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entrance:
     """Access for browsers that have logged in.
 

@@ -1,7 +1,6 @@
 """The Store page: where the store is, its size, what will be deleted when, and its servers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from jobstore.live.janitor import Retention
 from jobstore.live.store_facts import COUNTED_TO, StoreFacts, store_facts
 from jobstore.model import clock, words
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import Result, State
 from jobstore.store.starts import Start, StartState
 
@@ -22,7 +22,7 @@ from jobstore.store.starts import Start, StartState
 _LONG_LOG: Final = 256 * 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Warned:
     """A warning for operators.
 

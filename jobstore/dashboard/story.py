@@ -1,12 +1,12 @@
 """What happened to a job, in sentences: its state and why, and what came before and after."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from jobstore.dashboard.rows import took_of
 from jobstore.model import words
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.target_state import TargetSeen, WaitReason
@@ -23,7 +23,7 @@ _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth")
 _MOST_TOLD: Final = 3  # of the earlier attempts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KnownJob:
     """A job, with related facts.
 
@@ -43,7 +43,7 @@ class KnownJob:
     now: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Story:
     """Sentences about a job.
 

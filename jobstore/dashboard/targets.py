@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -19,6 +19,7 @@ from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.live.census import Queue
 from jobstore.model import clock, words
 from jobstore.model.errors import TargetUnknown
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.target_state import OWN_CALLS, TargetChange, TargetSeen
 from jobstore.store.budget import Budget
@@ -35,7 +36,7 @@ _LONGEST: Final = 500
 _MOST_SLOTS: Final = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetRow:
     """A target on the page.
 
@@ -99,7 +100,7 @@ async def _errors(visit: Visit, target: str, seconds: float) -> Sequence[Job]:
 # --- what is said of them -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetAction:
     """An action of an admin on a target.
 

@@ -1,7 +1,7 @@
 """How the jobs of targets fared in the last day, hour by hour, as it was counted."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from jobstore.dashboard.draw.svg import Svg
@@ -9,6 +9,7 @@ from jobstore.dashboard.draw.trend import Point, trend
 from jobstore.live import Store
 from jobstore.model import words
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.periods import Dimension, Work, start_of
 from jobstore.store.budget import Budget
 from jobstore.store.overview import overview
@@ -21,7 +22,7 @@ _HALF: Final = 50
 _MOST: Final = 95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Trend:
     """What came of the jobs of a target.
 

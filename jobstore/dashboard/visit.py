@@ -1,7 +1,6 @@
 """Visitors of pages, and what a page needs to answer them."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
@@ -10,6 +9,7 @@ from jobstore.live import Store
 from jobstore.live.janitor import Retention
 from jobstore.model.account import Identity
 from jobstore.model.errors import Forbidden, JobNotFound
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.store.budget import Budget
 from jobstore.targets.router import Router
@@ -21,7 +21,7 @@ MOUNT: Final = "/_jobs/ui"
 _SHOWN: Final = 40  # of an id that is none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Visitor:
     """The visitor of a page.
 
@@ -84,7 +84,7 @@ class Visitor:
 VISITOR: Final = web.RequestKey("jobstore.dashboard.visitor", Visitor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Visit:
     """A request for a page, with all that is there to answer it.
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -19,6 +18,7 @@ from jobstore.live import Store
 from jobstore.live.executor import Executor
 from jobstore.model import passwords
 from jobstore.model.errors import ConfigError, StoreInUse
+from jobstore.model.frozen import frozen
 from jobstore.targets.inprocess import InProcess
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import wire
@@ -40,7 +40,7 @@ _ONE_PROCESS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parts:
     """The parts of jobstore while the application runs.
 
@@ -64,7 +64,7 @@ class Parts:
         return any(claim.covers(method, path) for claim in self.pages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Embedding:
     """An application that has jobs.
 

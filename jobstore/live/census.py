@@ -8,12 +8,13 @@ the same figures. A query that takes too long is stopped, and the last figures a
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Generic, TypeVar
 
 from jobstore import __version__
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import JobstoreError
+from jobstore.model.frozen import frozen
 from jobstore.store import waiting
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.codec import encode_ids
@@ -43,7 +44,7 @@ def about() -> Mapping[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Queue:
     """What waits for a target.
 
@@ -56,7 +57,7 @@ class Queue:
     oldest: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CurrentFigures:
     """The current figures.
 

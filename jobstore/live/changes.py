@@ -9,12 +9,12 @@ they have missed merged into one message.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Final, Self
 
 from jobstore.model.errors import StoreError, TooManyListeners
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import Result, State
 from jobstore.store.facts import (
     CancelAsked,
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Counters = Mapping[tuple[str, str], int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """What has changed since the last message.
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.live import Store
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import StoreError, StoreLost
+from jobstore.model.frozen import frozen
 
 # For how long nothing must have been written before the WAL is cut to nothing.
 IDLE_SECONDS: Final = 2
@@ -16,7 +16,7 @@ IDLE_SECONDS: Final = 2
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Retention:
     """Retention times, in seconds; None means for ever.
 

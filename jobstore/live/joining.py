@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from socket import gethostname
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,6 +17,7 @@ from jobstore.live.store import Store
 from jobstore.model import clock
 from jobstore.model.clock import Clock, ClockWatch
 from jobstore.model.errors import StoreError
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import State
 from jobstore.store import recovery
 from jobstore.store.about import About
@@ -52,7 +53,7 @@ _SHORTEST_SILENCE: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Database:
     """The database of a store that nodes share.
 

@@ -1,12 +1,13 @@
 """The limits of a store: what it is given when it is opened."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from jobstore.live.owners import OwnerLimits
+from jobstore.model.frozen import frozen
 from jobstore.model.privacy import SECRET_HEADERS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Limits:
     """What a store accepts.
 

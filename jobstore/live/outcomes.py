@@ -1,11 +1,11 @@
 """How an attempt at a job may end, and how that is logged and counted."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from jobstore.live import CapturedResponse
 from jobstore.live.meters import ANSWERED, UNANSWERED, Attempted
 from jobstore.model.errors import AnswerTooLarge, JobstoreError, TargetUnreachable
+from jobstore.model.frozen import frozen
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure
 from jobstore.model.message import header
@@ -13,7 +13,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.model.tracing import trace_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The target did not answer.
 
@@ -32,7 +32,7 @@ class Failed:
     sent: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stopped:
     """The job was cancelled while it ran."""
 

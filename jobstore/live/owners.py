@@ -2,11 +2,11 @@
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import OwnerLimit, TooFast
+from jobstore.model.frozen import frozen
 from jobstore.store import rates
 from jobstore.store.transaction import Transaction
 
@@ -17,7 +17,7 @@ _UNTIL_RUN: Final = 5
 _UNTIL_GONE: Final = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OwnerLimits:
     """The limits of one owner; 0 means no limit.
 

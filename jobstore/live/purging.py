@@ -1,18 +1,18 @@
 """Purge a store beside its server, or without one, and make its file as small as it can be."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 from jobstore.live.opening import shared_store
 from jobstore.model.errors import StoreInUse
+from jobstore.model.frozen import frozen
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.lock import held, owned
 from jobstore.store.steps import ALONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Purged:
     """What was purged.
 

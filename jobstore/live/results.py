@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from jobstore.live.delivery import Deliveries, Delivery, Taking, may_come_back
@@ -10,6 +10,7 @@ from jobstore.live.upcoming import Upcoming
 from jobstore.model.account import Identity
 from jobstore.model.clock import Clock
 from jobstore.model.errors import BeingDelivered, JobNotFound
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result
 from jobstore.model.message import Headers, Response
@@ -24,7 +25,7 @@ from jobstore.store.transaction import Told, Transaction
 from jobstore.store.writer import Writer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """A job and its response, for reading without taking it.
 

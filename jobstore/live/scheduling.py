@@ -8,7 +8,6 @@ then paused; others are not affected.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ from jobstore.live.admission import Admission
 from jobstore.model.clock import SECOND, Alarm, Clock, iso
 from jobstore.model.definition import Definition
 from jobstore.model.errors import NotAccepting, NoTarget, OwnerLimit, StoreError
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Dialect, Trigger
 from jobstore.model.message import Request
 from jobstore.model.schedule import Decision, decide
@@ -31,7 +31,7 @@ FindTarget: TypeAlias = Callable[[str, str], str]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Fired:
     """What was done about one definition that was due.
 
@@ -52,7 +52,7 @@ class Fired:
     refused: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Order:
     """What a step needs to know.
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.live.census import PATIENCE
 from jobstore.live.janitor import Retention
 from jobstore.live.store import Store
 from jobstore.model.clock import SECOND, Clock
+from jobstore.model.frozen import frozen
 from jobstore.model.periods import DAY
 from jobstore.store import retention as soon
 from jobstore.store.budget import TimeIsUp
@@ -22,7 +22,7 @@ STARTS: Final = 20
 COUNTED_TO: Final = soon.COUNTED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoreFacts:
     """Facts about a store.
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from jobstore.model.clock import Clock
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Replay
 from jobstore.model.lifecycle import ENDED
 from jobstore.store import bulk, definitions, holding, periods, recovery, retention
@@ -17,7 +18,7 @@ from jobstore.store.transaction import Transaction
 from jobstore.store.writer import Writer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Boot:
     """One start of a server; times in microseconds since 1970.
 
@@ -34,7 +35,7 @@ class Boot:
     replays: Mapping[str, Replay] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Orphan:
     """A claim that an earlier start of a server left behind."""
 

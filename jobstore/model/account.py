@@ -1,9 +1,10 @@
 """The vocabulary of accounts: who sends a request, and what they may see and do."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
+
+from jobstore.model.frozen import frozen
 
 # The account of what belongs to nobody: it was submitted where there were no accounts.
 NOBODY: Final = 0
@@ -17,7 +18,7 @@ class Role(StrEnum):
     READER = "reader"  # sees everybody's jobs and changes nothing, for monitoring
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Identity:
     """Who sent a request.
 
@@ -68,7 +69,7 @@ def account_of_name(name: str) -> int:
     return -1 - (int.from_bytes(digest) >> 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Account:
     """An account as it stands in the store; times are in microseconds since 1970.
 
@@ -87,7 +88,7 @@ class Account:
     changed_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Token:
     """A bearer token as it stands in the store, which does not hold the token itself.
 
@@ -102,7 +103,7 @@ class Token:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Session:
     """A browser session; times are in microseconds since 1970.
 

@@ -1,16 +1,17 @@
 """Where a server listens: a host and a port, or a socket file of this machine."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from jobstore.model.frozen import frozen
 
 _TCP: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})")
 _FILE: Final = "unix:"
 _HIGHEST_PORT: Final = 65_535
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TcpAddress:
     """A host and a port; port 0 takes any free one."""
 
@@ -22,7 +23,7 @@ class TcpAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SocketFile:
     """A socket of this machine that is a file."""
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 
 
 class BulkAction(StrEnum):
@@ -26,7 +26,7 @@ class BulkState(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BulkOrder:
     """An order to do something to many jobs.
 
@@ -46,7 +46,7 @@ class BulkOrder:
     without_secrets: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BulkOperation:
     """An operation on many jobs; times are in microseconds since 1970.
 

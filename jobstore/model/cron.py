@@ -16,10 +16,12 @@ single value may have a step (``5/15`` is ``5-59/15``), and ranges and lists may
 
 from calendar import monthrange
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from typing import Final
+
+from jobstore.model.frozen import frozen
 
 _LONGEST: Final = 255
 EXPECTED: Final = (
@@ -36,7 +38,7 @@ _DAYS_OF_WEEK: Final = 7
 _WEEKS: Final = 5  # a day of the week comes no sixth time in a month
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Field:
     """One of the five fields: what it is called, and which numbers and names it takes."""
 
@@ -93,7 +95,7 @@ _WEEKDAYS: Final = _Field("day-of-week", 0, 7, _named(0, "SUN MON TUE WED THU FR
 _FIELDS: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _DaysOfMonth:
     """The matching days of a month: numbers, its last day, its last weekday."""
 
@@ -112,7 +114,7 @@ class _DaysOfMonth:
         return (self.last and day.day == length) or (self.last_working and day.day == working)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _DaysOfWeek:
     """Which days of the week match; 0 is Sunday.
 
@@ -136,7 +138,7 @@ class _DaysOfWeek:
         return left < _DAYS_OF_WEEK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cron:
     """A cron expression, read.
 

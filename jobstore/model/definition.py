@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from base64 import b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, Final
 
 from jobstore.model.account import NOBODY
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 from jobstore.model.job import OF_TARGET, Dialect, Policy, Submission, Trigger
 from jobstore.model.message import REDACTED, Request
 from jobstore.model.schedule import Schedule
@@ -32,7 +33,7 @@ def key_of(reference: str) -> tuple[DefinitionKey, int | str]:
     return DefinitionKey.UUID, reference.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Draft:
     """What a definition says.
 
@@ -51,7 +52,7 @@ class Draft:
     schedule: Schedule | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Definition:
     """A definition as it stands in the store; times are in microseconds since 1970.
 

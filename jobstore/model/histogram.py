@@ -7,8 +7,9 @@ is one call in C. Later, `fold` sorts thousands of values into buckets at once.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from jobstore.model.frozen import frozen
 
 K = TypeVar("K", bound=Hashable)
 
@@ -39,7 +40,7 @@ class Tallies(Generic[K]):
         self._noted.clear()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Example:
     """An example value of a bucket, which OpenMetrics calls an exemplar.
 

@@ -6,11 +6,11 @@ quoted string (RFC 8941 section 3.3.3). Many clients leave the quotes out, so th
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Final, Protocol
 
 from jobstore.model.errors import KeyInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.message import Request, header
 
 HEADER: Final = "Idempotency-Key"
@@ -30,7 +30,7 @@ class Digest(Protocol):
         """Return the hash as text."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyed:
     """A submission under a key.
 

@@ -1,7 +1,7 @@
 """Values that describe jobs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -64,7 +64,7 @@ _STATUS_OF_FAILURE: Mapping[Failure, int] = {
 CANCELLED_STATUS = 410
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Policy:
     """Settings of a job or definition for its attempts; None means the target's setting.
 
@@ -82,7 +82,7 @@ class Policy:
 OF_TARGET: Final = Policy()
 
 
-@frozen()
+@frozen(kw_only=True)
 class Submission:
     """A request that is to become a job.
 
@@ -135,7 +135,7 @@ class Submission:
         return self.timed or self.follows is not None
 
 
-@frozen()
+@frozen(kw_only=True)
 class Job:
     """A job as it stands in the store; times are in microseconds since 1970, UTC.
 
@@ -211,7 +211,7 @@ def succeeded(status: int | None) -> bool:
     return status is not None and status < FIRST_ERROR
 
 
-@frozen()
+@frozen(kw_only=True)
 class Claim:
     """The right to run a job once: a fence against every other attempt at it.
 
@@ -243,7 +243,7 @@ class Claim:
     waited: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Report:
     """A report from the handler of a running job.
 
@@ -261,14 +261,14 @@ class Report:
     warnings: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancellation:
     """The cancellation of a running job was requested."""
 
     job_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Abandonment:
     """This node lost its claims: what it runs belongs to others, and how it ends is ignored."""
 
@@ -276,7 +276,7 @@ class Abandonment:
 Order: TypeAlias = Claim | Cancellation | Abandonment
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempt:
     """One attempt at a job; times are in microseconds since 1970.
 
@@ -294,7 +294,7 @@ class Attempt:
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Moment:
     """One entry of a job's timeline."""
 

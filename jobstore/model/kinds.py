@@ -7,11 +7,12 @@ value; it raises ValueError for anything else.
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from jobstore.model.frozen import frozen
 
 _CENTURY: Final = 36_500 * 86_400.0  # more is a slip, and a clock cannot be moved by it
 _LARGEST_FILE: Final = 2**48  # https://sqlite.org/limits.html, "Maximum Database Size"
@@ -64,7 +65,7 @@ class CredentialMissing(ValueError):
     """A value refers to a credential that does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind(Generic[T]):
     """A kind of value.
 

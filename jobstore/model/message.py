@@ -6,7 +6,7 @@ lone surrogate (Python's ``surrogateescape``), so a head is sent exactly as it w
 
 import re
 from collections.abc import AsyncIterator, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import chain
@@ -90,7 +90,7 @@ async def chunks(body: Body) -> AsyncIterator[bytes]:
             yield chunk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HeadLimits:
     """Limits for the head of a message.
 
@@ -105,7 +105,7 @@ class HeadLimits:
     size: int = 128 * 1024
 
 
-@frozen()
+@frozen(kw_only=True)
 class Request:
     """A request as it was received, or as it will be sent.
 
@@ -126,7 +126,7 @@ class Request:
         return replace(self, headers=tuple(headers))
 
 
-@frozen()
+@frozen(kw_only=True)
 class Response:
     """A response as the target gave it.
 

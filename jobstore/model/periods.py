@@ -14,6 +14,7 @@ from math import log2
 from typing import Final
 
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import FIRST_ERROR
 from jobstore.model.lifecycle import State
 
@@ -152,7 +153,7 @@ class Work:
         return None if found is None else min(found, self.longest)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndedJob:
     """The members of an ended job that the figures need; times in microseconds since 1970."""
 
@@ -170,7 +171,7 @@ class EndedJob:
         return badly or self.state == State.FAILED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stretch:
     """Consecutive spans of one length; times in microseconds since 1970.
 

@@ -3,12 +3,12 @@
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Claim, Failure, Job, Replay
 
 # RFC 9110 section 9.2.2
@@ -23,7 +23,7 @@ _TOLD_ASKED: Final = re.compile(rf"; retrying in [^;()]+ \(({_ASKED}[^;()]+)\)\Z
 _MANY: Final = 100  # seconds, which are written without a fraction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Retry:
     """How often, when and after which failures to retry; times are in seconds.
 
@@ -40,7 +40,7 @@ class Retry:
     statuses: frozenset[int] = PASSING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AttemptEnded:
     """How an attempt has ended.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Claim
 
 # Below the priority of any job, and below any account.
@@ -54,7 +55,7 @@ class Turns:
         return min(able)[2] if able else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claimed:
     """The outcome of claiming jobs.
 

@@ -5,7 +5,7 @@ put forward or back.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Final
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jobstore.model import cron, walltime
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 
 # However many fire times were missed, so many of them, the latest, are made up for.
 MOST_MISSED: Final = 1000
@@ -43,7 +44,7 @@ class Overlap(StrEnum):
     ALLOW = "allow"  # its run starts all the same
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Schedule:
     """The schedule of a definition.
 
@@ -62,7 +63,7 @@ class Schedule:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Decision:
     """What to do about a schedule that is due; times are in microseconds since 1970.
 

@@ -1,11 +1,12 @@
 """Targets at run time: what operators set, and what servers observe."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final
 
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 
@@ -25,7 +26,7 @@ class WaitReason(StrEnum):
     HELD = "held"  # its target cannot be reached
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetState:
     """The stored settings of a target; times in microseconds since 1970.
 
@@ -44,7 +45,7 @@ class TargetState:
     concurrency: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetChange:
     """A change of a target.
 
@@ -61,7 +62,7 @@ class TargetChange:
     concurrency: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Hold:
     """A hold of a target that cannot be reached.
 
@@ -83,7 +84,7 @@ class Hold:
         return None if self.until is None else max(self.until, submitted_at + self.limit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ClosedTarget:
     """A target of which no job starts at a server.
 
@@ -102,7 +103,7 @@ class ClosedTarget:
     until: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetSeen:
     """The state of a target, for display.
 

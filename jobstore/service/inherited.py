@@ -8,10 +8,11 @@ import os
 import socket
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from jobstore.model.errors import CannotListen
+from jobstore.model.frozen import frozen
 from jobstore.service.listening import ListeningSocket
 
 _FIRST: Final = 3
@@ -20,7 +21,7 @@ _ADMIN: Final = "admin"
 _VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inherited:
     """The sockets that were passed.
 

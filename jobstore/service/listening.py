@@ -11,13 +11,13 @@ import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from jobstore.model.address import Address, SocketFile, TcpAddress
 from jobstore.model.errors import CannotListen
+from jobstore.model.frozen import frozen
 
 # Who may connect to a socket file: its owner and its group.
 MODE: Final = 0o660
@@ -25,7 +25,7 @@ _BACKLOG: Final = 1024
 _LONGEST_PATH: Final = 107  # bytes: sockaddr_un of unix(7), which needs one more
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListeningSocket:
     """A socket on which a server listens.
 

@@ -4,17 +4,17 @@ import os
 import socket
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from jobstore.config import Config
 from jobstore.config.sections import ServerSection
 from jobstore.model.address import TcpAddress
+from jobstore.model.frozen import frozen
 from jobstore.service.certificates import Certificates
 from jobstore.service.inherited import inherited
 from jobstore.service.listening import ListeningSocket, listening
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sockets:
     """Where a server listens.
 

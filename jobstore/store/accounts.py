@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from jobstore.model.account import NOBODY, Account, Role, Token
 from jobstore.model.errors import AccountProblem
+from jobstore.model.frozen import frozen
 from jobstore.store import audit, elsewhere, jobs, schedules, schema
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import now
@@ -82,7 +83,7 @@ NOTICE_SECONDS: Final = 0.05
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccountSnapshot:
     """All accounts at one moment.
 

@@ -5,9 +5,9 @@ writes. Runs of a definition are found by theirs; others by a walk through the n
 looks at ids in their order and is over when its time is.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.route import ANY, CUT, route_of
 from jobstore.store.budget import Budget
@@ -19,7 +19,7 @@ from jobstore.store.search import Search
 _WALK_SECONDS: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Alike:
     """Jobs of one route.
 

@@ -4,12 +4,13 @@ What was done to one job is in that job's own history. Entries are written in th
 as the change, and are never modified.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 
 from jobstore.model.clock import iso
+from jobstore.model.frozen import frozen
 from jobstore.store import schema
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement, inserting
@@ -36,7 +37,7 @@ ENTRIES: Final = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuditEntry:
     """An entry of the audit log.
 

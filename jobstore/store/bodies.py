@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias, TypeGuard
 from sqlalchemy import bindparam, delete, insert, literal_column, null, select, update
 
 from jobstore.model.errors import BodyGone, BodyTooLarge
+from jobstore.model.frozen import frozen
 from jobstore.model.idempotency import Digest
 from jobstore.model.message import Body
 from jobstore.store import schema
@@ -81,7 +82,7 @@ class _OpenBody:
     body_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spooled:
     """A large body in the store, in chunks.
 

@@ -8,7 +8,6 @@ retried, as just these.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -33,6 +32,7 @@ from sqlalchemy import (
 
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState
 from jobstore.model.errors import OperationNotFound
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import ENDED, Result, State
 from jobstore.store import schema
 from jobstore.store import search as search_sql
@@ -104,7 +104,7 @@ def matching(action: BulkAction, conditions: frozenset[str]) -> Statement:
     return Statement(search_sql.in_window(selected, conditions).order_by(part))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Matched:
     """The jobs that an operation is for.
 

@@ -1,11 +1,12 @@
 """Consistency checks of a store, for both engines, and their findings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from sqlalchemy import Integer, Select, and_, case, func, literal_column, or_, select, union_all
 
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import guards, schema
 from jobstore.store.expressions import Statement, constant
@@ -17,7 +18,7 @@ _usage = schema.ACCOUNT_USAGE.c
 _job, _body, _chunk, _counter = schema.JOB.c, schema.BODY.c, schema.CHUNK.c, schema.COUNTER.c
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CheckReport:
     """The findings of a check; if there are problems, the other members have no values.
 
@@ -40,7 +41,7 @@ class CheckReport:
     schema_version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One kind of problem.
 

@@ -1,11 +1,11 @@
 """Which jobs run next: each function is one step of a transaction."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Update, and_, bindparam, func, null, select, update
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Claim
 from jobstore.model.lifecycle import Event, State
 from jobstore.model.message import Body, Request
@@ -126,7 +126,7 @@ class KnownRequest(NamedTuple):
     secrets: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What to claim.
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 from jobstore.model.job import OF_TARGET, Dialect, Failure, Job, Policy, Replay, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import REDACTED, Headers
+from jobstore.store import schema
 from jobstore.store.guards import JOB_COLUMNS
 
 _quoted: Final = json.encoder.encode_basestring_ascii
 _LATIN_1: Final = "\x1f"
-_JOB_NAMES: Final = tuple(column.name for column in JOB_COLUMNS)
+_JOB_NAMES: Final = schema.names(JOB_COLUMNS)
 # To look a word up is much faster than to call its enumeration.
 _WORDS: Final[Mapping[str, Mapping[str | None, StrEnum | None]]] = {
     "state": {word.value: word for word in State},

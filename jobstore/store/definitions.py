@@ -111,7 +111,7 @@ DROP: Final = Statement(
     )
 )
 _PAGE: Final = 200
-_NAMES: Final = tuple(column.name for column in COLUMNS)
+_NAMES: Final = schema.names(COLUMNS)
 
 
 class Definitions:

@@ -33,7 +33,7 @@ _job: Final = schema.JOB.c
 _request: Final = schema.REQUEST.c
 
 
-@frozen(kw_only=False)
+@frozen
 class CapturedResponse:
     """A response, ready to be stored."""
 

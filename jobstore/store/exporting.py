@@ -4,7 +4,6 @@ import json
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +12,7 @@ from sqlalchemy import bindparam, func, select
 from jobstore import __version__
 from jobstore.model import clock
 from jobstore.model.errors import BodyGone
+from jobstore.model.frozen import frozen
 from jobstore.model.message import REDACTED
 from jobstore.store import schema
 from jobstore.store import search as search_sql
@@ -74,7 +74,7 @@ def _ids(conditions: frozenset[str]) -> Statement:
     return Statement(selected.order_by(_job.id.desc()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     """A job with everything that belongs to it, as of one moment.
 

@@ -1,12 +1,12 @@
 """Read lists of jobs for people, and what is told of several at once."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result, State
 from jobstore.model.message import Headers
@@ -96,7 +96,7 @@ DURATIONS: Final = Statement(
 USUAL_RUNS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Beginning:
     """The first bytes of a request, and its stored headers."""
 

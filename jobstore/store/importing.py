@@ -16,6 +16,7 @@ from sqlalchemy import Integer, bindparam, delete, insert, literal_column, selec
 
 from jobstore.model.account import NOBODY
 from jobstore.model.errors import ExportInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.job import succeeded
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import REDACTED
@@ -77,7 +78,7 @@ _PUT_DEFINITION: Final = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Imported:
     """What was imported.
 

@@ -1,12 +1,13 @@
 """Read for people what is kept of one job: its attempts, its events and its messages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 
 from jobstore.model.errors import JobNotFound
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Failure, Job, Moment, Policy
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.message import Body, Request, Response, Stream
@@ -59,7 +60,7 @@ _IN_ORDER: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordedJob:
     """A job with all that happened to it, as it was at one moment.
 

@@ -21,7 +21,7 @@ _request: Final = schema.REQUEST.c
 _response: Final = schema.RESPONSE.c
 # Larger ids cannot be in any store: SQLite's integers have 64 bits and a sign.
 LARGEST_ID: Final = 2**63 - 1
-_NAMES: Final = [column.name for column in JOB_COLUMNS]
+_NAMES: Final = schema.names(JOB_COLUMNS)
 _RESULT, _ACCOUNT, _STATUS = map(_NAMES.index, ("result", "account", "status"))
 GET_JOB: Final = Statement(select(*JOB_COLUMNS).where(this_job))
 # Keeps other nodes from changing a job until the transaction ends.
@@ -99,8 +99,7 @@ GET_HEADERS: Final = Statement(
 class Kept:
     """A job with the response that is kept for it; failed and cancelled ones have none.
 
-    Readers of a result usually need little of its job, and decoding a job takes 18 us, so that
-    is done on demand.
+    Readers of a result usually need little of its job, so the job is decoded on demand.
 
     Args:
         row: the job's row.

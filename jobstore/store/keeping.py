@@ -1,12 +1,12 @@
 """Maintenance of the file or database of a store, for both engines."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from jobstore.model.frozen import frozen
 from jobstore.store.facts import Changes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sizes:
     """The sizes of a store, in bytes; None if the engine does not know.
 

@@ -5,11 +5,11 @@ by two indexes: the jobs that wait for it, and the runs of its definition on eit
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.store import schema
 from jobstore.store.events import FOLLOWED_BY, RELEASED, RETRY_OF, TRIED_AGAIN, jobs_named
@@ -36,7 +36,7 @@ NEXT_RUN: Final = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Kin:
     """Jobs that have the same to do with another.
 

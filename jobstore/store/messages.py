@@ -1,11 +1,11 @@
 """The heads of a job's two messages, with the names of secret headers and never their values."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import bindparam, func, select
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.store import bodies, schema
 from jobstore.store.codec import decode_reason
@@ -32,7 +32,7 @@ RESPONSE_HEAD: Final = Statement(
 Fields: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageHead:
     """A stored message without its body.
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.periods import Dimension, EndedJob, Stretch, Work, start_of, stretches
 from jobstore.store import period_rows, periods, schema
@@ -81,7 +82,7 @@ _SPANS_AT_ONCE: Final = 200
 _TRIES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OverviewQuery:
     """What jobs are asked for, and by whom; times in microseconds since 1970.
 

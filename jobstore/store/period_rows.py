@@ -25,7 +25,7 @@ LAST_START: Final = Statement(
 )
 
 _KEY: Final = ("seconds", "kind", "start", "name")
-_COLUMNS: Final = tuple(column.name for column in schema.PERIOD.columns)
+_COLUMNS: Final = schema.names(schema.PERIOD.columns)
 _NUMBERS: Final = frozenset(_COLUMNS) - {"kind", "name", "waits", "runs"}
 
 

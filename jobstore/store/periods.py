@@ -28,6 +28,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from jobstore.model.clock import SECOND, Clock
+from jobstore.model.frozen import frozen
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.periods import (
     KEPT,
@@ -171,7 +172,7 @@ class Gathered:
         return len(self.ended) + len(self.left)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Built:
     """A span that was made of shorter ones.
 

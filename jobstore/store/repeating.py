@@ -1,10 +1,10 @@
 """A job whose request is to be sent again as a new job."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import select
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Policy
 from jobstore.model.message import Headers
 from jobstore.store import schema
@@ -33,7 +33,7 @@ REPEATABLE: Final = Statement(
 _BEFORE_JOB: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repeatable:
     """A job and its stored request.
 

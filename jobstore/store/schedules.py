@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import and_, bindparam, null, select, tuple_, update
 
 from jobstore.model.definition import Definition
+from jobstore.model.frozen import frozen
 from jobstore.model.schedule import reconsidered
 from jobstore.store import definitions, schema
 from jobstore.store.definitions import decoded, row_id
@@ -86,7 +86,7 @@ Place: TypeAlias = tuple[int, int]
 BEGINNING: Final[Place] = (-1, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Moved:
     """A schedule whose stored fire time has changed, since the clock was set.
 

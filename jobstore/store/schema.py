@@ -4,6 +4,8 @@ The schema itself, with its constraints, indexes, triggers and views, is defined
 in ``migrations/``; a test compares the two.
 """
 
+import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, Column, ForeignKey, LargeBinary, MetaData, Table, Text, text
@@ -17,6 +19,15 @@ METADATA: Final = MetaData()
 def columns(table: Table) -> tuple[Column[Any], ...]:
     """Return the columns that a table has with both engines."""
     return tuple(column for column in table.columns if not column.system)
+
+
+def names(of: Iterable[Column[Any]]) -> tuple[str, ...]:
+    """Return the names of columns as they stand in source code.
+
+    SQLAlchemy's own are equal, but others: as keywords of a large value they take four times as
+    long, since Python compares them with the name of each parameter.
+    """
+    return tuple(sys.intern(str(column.name)) for column in of)
 
 
 def _among_nodes(name: str, kind: TypeEngine[Any] = NUMBER) -> Column[Any]:

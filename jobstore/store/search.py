@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     select,
 )
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import FIRST_ERROR, Failure, Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.store import schema
@@ -40,7 +41,7 @@ _event: Final = schema.EVENT.c
 _attempt: Final = schema.ATTEMPT.c
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Death:
     """A start of the server that did not end properly; times in microseconds since 1970.
 
@@ -59,7 +60,7 @@ class Death:
     restarted_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Search:
     """Which jobs to look for; None means any.
 

@@ -8,7 +8,6 @@ or the account is removed: the store itself ensures that, whoever makes the chan
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 from jobstore.model.account import Identity, Role, Session
 from jobstore.model.clock import SECOND, Clock
 from jobstore.model.errors import AccountProblem
+from jobstore.model.frozen import frozen
 from jobstore.store import audit, jobs, schema
 from jobstore.store.codec import writable
 from jobstore.store.expressions import Statement, number
@@ -91,7 +91,7 @@ LIST: Final = Statement(select(*schema.SESSION.columns).where(~_over))
 END_OVER: Final = Statement(delete(schema.SESSION).where(_over))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ActiveSession:
     """A valid session and its account.
 

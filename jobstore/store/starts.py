@@ -1,12 +1,12 @@
 """Starts of servers, as people and programs look at them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Text, bindparam, literal_column, null, select
 
+from jobstore.model.frozen import frozen
 from jobstore.store import schema
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import ZERO, limit
@@ -43,7 +43,7 @@ class StartState(StrEnum):
     DIED = "died"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Start:
     """One start of a server, which is a node if several share the store.
 

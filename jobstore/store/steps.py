@@ -9,9 +9,9 @@ many takes 7.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
+from jobstore.model.frozen import frozen
 from jobstore.store.transaction import Operation, Transaction
 from jobstore.store.writer import Writer
 
@@ -33,7 +33,7 @@ Step: TypeAlias = Callable[[Transaction, int], T]
 IsOver: TypeAlias = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pace:
     """How long work shares a file with others.
 

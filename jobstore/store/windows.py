@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.store import jobs
 from jobstore.store import search as search_sql
@@ -27,7 +28,7 @@ WIDEST: Final = 10 * WINDOW
 FIRST: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """A page of matching jobs.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientConnectionResetError, StreamReader
@@ -10,6 +9,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.compression_utils import ZLibCompressor
 
 from jobstore.model.errors import TargetBroken
+from jobstore.model.frozen import frozen
 from jobstore.model.message import (
     FINAL,
     Body,
@@ -188,7 +188,7 @@ class Answer(AbstractStreamWriter):
         """Do nothing: chunked encoding belongs to a connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rest:
     """A body that its handler is still writing."""
 

@@ -12,13 +12,13 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from yarl import URL
 
 from jobstore.model.errors import TargetUnreachable
+from jobstore.model.frozen import frozen
 from jobstore.model.message import HeadLimits
 from jobstore.targets.exchange import Exchange
 
@@ -37,7 +37,7 @@ UNIX: Final = "unix:"
 Addresses: TypeAlias = Sequence[AddrInfoType]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServiceAddress:
     """The address of a service.
 

@@ -7,9 +7,9 @@ Locations in the service's responses are rewritten for the client: RFC 9110 sect
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from jobstore.model.frozen import frozen
 from jobstore.model.message import FRONT, Headers, Request
 
 # What names a place in an answer, in lower case.
@@ -19,7 +19,7 @@ _HOST: Final = len("host")
 _DEFAULT_PORTS: Final[Mapping[str, str]] = {"http": ":80", "https": ":443"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Front:
     """The name by which a client reached the server.
 
@@ -53,7 +53,7 @@ def front_of(request: Request) -> Front:
     return Front(scheme, host or None, named)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Mount:
     """How clients' paths are mapped to a target's paths.
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Generic, TypeVar
 
 from jobstore.model.errors import NoTarget, PathLeaves
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Replay
 from jobstore.model.message import Headers, without
 from jobstore.model.retry import Retry
@@ -17,7 +18,7 @@ _CREDENTIALS: Final = frozenset({"authorization"})
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PathClaim:
     """Calls with a handler of their own, whatever the prefixes of the targets.
 
@@ -58,7 +59,7 @@ class Claims(Generic[T]):
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetRoute:
     """A target, the paths that it owns, and how it may be used.
 

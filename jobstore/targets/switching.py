@@ -4,7 +4,6 @@ RFC 9110 section 7.8 and, for WebSockets, RFC 6455.
 """
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -14,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from jobstore.http.tunnel import TunnelSide
 from jobstore.model.errors import TargetBroken
+from jobstore.model.frozen import frozen
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import (
     Headers,
@@ -28,7 +28,7 @@ from jobstore.targets.exchange import Exchange
 from jobstore.targets.received import failure_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Switched:
     """A target has switched to another protocol.
 

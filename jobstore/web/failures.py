@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from jobstore.model.frozen import frozen
 
 # How long a login is held up after one that has failed: twice as long each time, up to a limit.
 # Many people may share an address, so that it has some for free.
@@ -21,7 +22,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Count:
     """Logins that have failed.
 

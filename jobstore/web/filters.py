@@ -4,7 +4,6 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeVar
 from multidict import MultiMapping
 
 from jobstore.model.errors import QueryInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.nearest import nearest
@@ -30,7 +30,7 @@ _LOST_PLUS: Final = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
 E = TypeVar("E", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PageQuery:
     """A page of a list.
 

@@ -12,12 +12,13 @@ nobody else can give to a server.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from multidict import CIMultiDict, MultiMapping
 
+from jobstore.model.frozen import frozen
 from jobstore.model.message import TOKEN
 
 # RFC 1035 section 2.3.4 allows a name of 255 bytes; a port may follow.
@@ -58,7 +59,7 @@ _EXPOSED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OriginDecision:
     """What happens to a request.
 
@@ -84,7 +85,7 @@ _FOREIGN: Final = OriginDecision(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """Which pages and host names are allowed.
 

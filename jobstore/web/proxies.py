@@ -7,11 +7,12 @@ the proxies that wrote it are trusted.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Literal, TypeAlias
 
 from multidict import MultiMapping
+
+from jobstore.model.frozen import frozen
 
 # The last one is whoever asks over a socket file, which has no address.
 Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix:"]
@@ -30,7 +31,7 @@ _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5
 _CUSTOMER: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proxies:
     """The trusted proxies.
 

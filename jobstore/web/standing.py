@@ -1,7 +1,6 @@
 """Who sends a request, and by which credentials: checked again after a wait."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +11,7 @@ from jobstore.model.errors import (
     Forbidden,
     Unauthorized,
 )
+from jobstore.model.frozen import frozen
 from jobstore.web import fronts, refusals
 from jobstore.web.proxies import NO_PROXIES, Proxies
 
@@ -20,7 +20,7 @@ IDENTITY: Final = web.RequestKey("jobstore.identity", Identity)
 PROXIES: Final = web.RequestKey("jobstore.proxies", Proxies)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standing:
     """How a sender got access.
 

@@ -21,6 +21,7 @@ from jobstore.store import ending, events, jobs, results, schema, submitting
 from jobstore.store.ending import CapturedResponse
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import packing
+from jobstore.store.postgresql.abreast import MANY
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.transaction import Operation, Transaction
@@ -114,17 +115,20 @@ def operations(*timeouts: float | None) -> st.SearchStrategy[Turned]:
 
 
 def possible(batch: Sequence[Turned], there: int) -> list[Turned]:
-    """Leave out what never comes: nobody ends a job twice at once, or one that is just made.
+    """Leave out what never comes: what ends or takes a job twice at once, or one just made.
+
+    Whoever ends or takes it says so in memory, where the next one is refused.
 
     Args:
         there: how many jobs there are.
     """
-    ended: set[int] = set()
+    only: set[tuple[Turn, int]] = set()
     kept = []
     for each in batch:
-        if each.of <= there and not (each.ends and each.of in ended):
+        once = each.ends or each.turn is Turn.TAKE
+        if each.of <= there and not (once and (each.turn, each.of) in only):
             kept.append(each)
-            ended.update([each.of] if each.ends else [])
+            only.update([(each.turn, each.of)] if once else [])
     return kept
 
 
@@ -161,8 +165,9 @@ _TABLES: Final = ("counter", "account_usage", "day", *schema.METADATA.tables)
 @given(
     batches=st.one_of(
         [
-            st.lists(st.lists(operations(*timeouts), max_size=12), max_size=4)
+            st.lists(st.lists(operations(*timeouts), min_size=least, max_size=most), max_size=4)
             for timeouts in ([None], [0.1, 1e300])
+            for least, most in ((0, 12), (MANY, 2 * MANY))  # of so many, two parties are made
         ]
     )
 )

@@ -5,7 +5,7 @@ Between the writer and a real PostgreSQL stands a proxy that knows a COMMIT when
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus
-from sqlalchemy import Double, bindparam, func, select
+from sqlalchemy import Double, Integer, bindparam, func, literal_column, select
 
-from jobstore.model.errors import NodeBusy, StoreAway, StoreUnsure
+from jobstore.model.errors import NodeBusy, StoreAway, StoreError, StoreUnsure
 from jobstore.model.job import Claim
 from jobstore.store import ending, results, submitting, waited
 from jobstore.store.ending import CapturedResponse
@@ -26,11 +26,12 @@ from jobstore.store.expressions import Statement
 from jobstore.store.facts import Accepted, Changes, Queued, Taken
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.postgresql import node_writer
+from jobstore.store.postgresql.abreast import MANY
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.points import REVISIONS
-from jobstore.store.transaction import Outcome, Transaction
+from jobstore.store.transaction import Operation, Outcome, Transaction
 from jobstore.store.writer import Turn, nothing
 from tests.databases import SCHEMA
 from tests.engines import Place, execute, rows
@@ -48,6 +49,7 @@ READY = b"Z\0\0\0\5"
 PATIENT, IMPATIENT = 60.0, 0.5
 # Longer than a test may take, but for a tenth of it.
 LONG = 20.0
+IMPOSSIBLE = Statement(select(literal_column("1 / 0", Integer)))
 SLOW = Statement(select(func.pg_sleep(bindparam("seconds", type_=Double()))))
 
 
@@ -139,6 +141,14 @@ def submit(tx: Transaction, body: bytes = b"") -> int:
     return submitting.submit(tx, submission(body=body), body, frozenset(), None).job_id
 
 
+async def side_by_side(
+    writer: NodeWriter, operations: Sequence[Operation[object]]
+) -> Sequence[object]:
+    """Run operations in one batch; return what each is told."""
+    posted = [writer.post(each, abreast=Turn.CHANGE) for each in operations]
+    return await asyncio.gather(*posted, return_exceptions=True)
+
+
 async def again(work: Callable[[], Awaitable[T]]) -> T:
     """Try until the database is there, as users do."""
     while True:
@@ -204,6 +214,41 @@ async def test_a_commit_whose_answer_got_lost_is_not_made_again(database: Place)
         job_id = await one.submit()
         assert jobs(database) == [job_id]
         assert [type(fact) for changes in one.told for fact in changes.facts] == [Accepted, Queued]
+
+
+async def test_of_many_operations_only_the_one_that_fails_is_undone(database: Place) -> None:
+    def fail(tx: Transaction) -> None:
+        submit(tx)
+        tx.execute(IMPOSSIBLE)
+
+    async with node(database) as one:
+        for place in (0, MANY, 2 * MANY - 1):  # in the first party of them, and in the second one
+            operations: list[Operation[object]] = [submit] * (2 * MANY)
+            operations[place] = fail
+            before = len(jobs(database))
+            told = await side_by_side(one.writer, operations)
+            assert [isinstance(each, StoreError) for each in told].index(True) == place
+            assert len(jobs(database)) == before + len(operations) - 1
+
+
+@pytest.mark.parametrize("place", [0, MANY, 2 * MANY - 1])
+async def test_a_connection_that_breaks_between_their_steps_costs_nobody_anything(
+    database: Place, place: int
+) -> None:
+    broken: list[bool] = []
+
+    def break_once(tx: Transaction) -> int:
+        job_id = submit(tx)
+        if not broken:
+            broken.append(True)
+            end_sessions(database)
+        return job_id
+
+    async with node(database) as one:
+        operations: list[Operation[object]] = [submit] * (2 * MANY)
+        operations[place] = break_once
+        told = await side_by_side(one.writer, operations)
+        assert jobs(database) == told
 
 
 async def test_a_session_that_was_ended_costs_nobody_anything(database: Place) -> None:

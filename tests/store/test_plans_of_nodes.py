@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidRequestError
 
 from jobstore.live.joining import BY_INDEX
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql import abreast
+from jobstore.store.postgresql.many import many
 from tests.databases import SCHEMA
 from tests.engines import Place, named
 from tests.store.test_plans import statements
@@ -75,9 +75,9 @@ def executed() -> dict[str, str]:
             continue
         found[name] = text
         with suppress(InvalidRequestError):  # of those of which no operation is made abreast
-            many = abreast._many(one)  # noqa: SLF001 - nothing else tells what is executed
-            if many is not None and FINDS_BY_ID.search(many.statement.pg_sql):
-                found[f"{name} of many"] = many.statement.pg_sql
+            for_many = many(one)
+            if for_many is not None and FINDS_BY_ID.search(for_many.statement.pg_sql):
+                found[f"{name} of many"] = for_many.statement.pg_sql
     return found
 
 

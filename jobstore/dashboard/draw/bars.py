@@ -1,11 +1,11 @@
 """Jobs over time as bars, stacked by how they ended."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import LETTER, Svg, drawing, element
+from jobstore.model.frozen import frozen
 from jobstore.model.words import count
 
 _WIDTH: Final = 1200
@@ -19,7 +19,7 @@ _ROOM: Final = 60  # for the label of a time
 _MORE: Final = 13 * LETTER  # for how many marks have the same label
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Bar:
     """The jobs of a span of time.
 
@@ -47,7 +47,7 @@ class Bar:
         return self.fine + self.wrong + self.cancelled
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Mark:
     """An event at a given time.
 
@@ -62,7 +62,7 @@ class Mark:
     bad: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Frame:
     since: int
     until: int

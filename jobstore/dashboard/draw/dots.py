@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.model.frozen import frozen
 from jobstore.model.words import duration, moment, since_then
 
 _WIDTH: Final = 900
@@ -19,7 +19,7 @@ _ROOM: Final = 40
 _LINE: Final = 13  # how far apart two lines of text are
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Dot:
     """A job.
 
@@ -40,7 +40,7 @@ class Dot:
     this: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Frame:
     since: int
     until: int

@@ -1,11 +1,11 @@
 """Lanes: one for each name, with a bar for each time span."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw import axes
 from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.model.frozen import frozen
 
 _WIDTH: Final = 1200
 _LEFT: Final = 160  # of which so much is for the names
@@ -15,7 +15,7 @@ _LONGEST: Final = 22  # characters of a name
 _LEAST: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Lane:
     """A lane.
 

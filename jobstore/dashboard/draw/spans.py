@@ -1,10 +1,10 @@
 """How a job spent its time, as consecutive spans."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.model import words
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import State
 from jobstore.model.retry import asked_for
@@ -17,7 +17,7 @@ _PAUSES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SpanRow:
     """A row of the drawing.
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.model.frozen import frozen
 
 _STEP: Final = 6
 _HEIGHT: Final = 24
@@ -14,7 +14,7 @@ _LEAST: Final = 2
 _UNDER_WAY: Final = frozenset({"run", "wait"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Run:
     """A run.
 

@@ -5,12 +5,12 @@ mark, and labelled with its full length.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw.spans import SpanRow
 from jobstore.model import words
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 
 _CUT: Final = 20  # times as long as all attempts: then a wait is cut
 _SHORT: Final = SECOND // 100
@@ -26,7 +26,7 @@ _STEPS: Final = tuple(
 _TICK: Final = 87  # how much room the label of one takes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimeAxis:
     """The time axis of the drawing.
 

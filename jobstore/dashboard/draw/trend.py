@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobstore.dashboard.draw.svg import Svg, drawing, element
+from jobstore.model.frozen import frozen
 
 _STEP: Final = 6
 _HEIGHT: Final = 28
@@ -14,7 +14,7 @@ _LINES: Final = 18  # how much of it is for the lines; what is below is for what
 _LEAST: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Point:
     """The jobs of a span of time.
 

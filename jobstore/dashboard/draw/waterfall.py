@@ -1,7 +1,6 @@
 """A waterfall of a job's time: waiting, attempts, pauses and the result, one below the other."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -10,6 +9,7 @@ from jobstore.dashboard.draw.spans import SpanRow, spans
 from jobstore.dashboard.draw.svg import LETTER
 from jobstore.dashboard.draw.time_axis import TimeAxis
 from jobstore.model import words
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State
 
@@ -18,7 +18,7 @@ _TOP: Final = 30
 _INK: Final[Mapping[str, str]] = {"wait": "lab strong"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Layout:
     """Where things are in a drawing, in pixels.
 
@@ -95,7 +95,7 @@ def _restarts(
             yield _line("death", x, _TOP - 6, x, bottom)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Drawing:
     layout: Layout
     axis: TimeAxis

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import re
+import secrets
 from typing import Final
-from uuid import uuid4
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -131,7 +131,7 @@ def _payload(asked: Record) -> tuple[Encoding, bytes] | None:
 
 def _new_tag() -> str:
     """Return a new unique tag; later ones sort behind earlier ones, which suits an index."""
-    return f"{clock.now():016x}{uuid4().hex[:16]}"
+    return f"{clock.now():016x}{secrets.token_hex(8)}"
 
 
 def _credentials(headers: Headers) -> Headers:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, ParamSpec, TypeAlias, TypeVar
 
@@ -15,6 +14,7 @@ from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, RequestInvalid
 from jobstore.dialects.kinetica.request import KineticaCall
 from jobstore.model.errors import JobstoreError
+from jobstore.model.frozen import frozen
 from jobstore.model.message import Response, body_size, loggable
 from jobstore.web import room, standing
 from jobstore.web.ask import Ask
@@ -39,7 +39,7 @@ Run: TypeAlias = Callable[[web.Request, KineticaCall], Awaitable[web.StreamRespo
 RunAtOnce: TypeAlias = Callable[[Ask, KineticaCall], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """The call at one path.
 

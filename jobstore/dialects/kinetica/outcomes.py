@@ -1,13 +1,14 @@
 """The state and the result of a job, in Kinetica's words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, assert_never
 
 from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
 from jobstore.dialects.kinetica.records import WRAPPER, Record, RequestInvalid
 from jobstore.dialects.kinetica.request import TAG
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Headers, Response, header, phrase_of
@@ -24,7 +25,7 @@ _BEGINNING: Final = 200
 _SHOWN_QUERY: Final = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Outcome:
     """The outcome of a job.
 

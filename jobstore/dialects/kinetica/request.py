@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -10,6 +9,7 @@ from aiohttp import web
 from jobstore.dialects.kinetica import encodings
 from jobstore.dialects.kinetica.encodings import Encoding
 from jobstore.dialects.kinetica.records import Form, Record, RequestInvalid
+from jobstore.model.frozen import frozen
 from jobstore.model.message import Headers, Response
 from jobstore.web import answers
 from jobstore.web.edge import reply
@@ -19,7 +19,7 @@ TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _FLAGS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KineticaCall:
     """A decoded call, and how to answer it.
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from aiohttp_sse import EventSourceResponse, sse_response
 from jobstore.dialects.native import as_json
 from jobstore.live import Store
 from jobstore.model.errors import JobNotFound
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED
 from jobstore.web import standing
@@ -28,7 +28,7 @@ _SEEN: Final = re.compile(r"([0-9]{1,9})-([0-9a-f]{8}|end)")
 _NOTHING: Final = "0" * 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Seen:
     """What a reader has seen; as text, it is the id of the last event.
 

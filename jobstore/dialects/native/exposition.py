@@ -5,7 +5,6 @@ The library only serialises them; they are counted elsewhere, see `jobstore.live
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from prometheus_client import GCCollector, ProcessCollector
@@ -23,6 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from jobstore.live.census import CurrentFigures
 from jobstore.live.meters import Meters, TargetMeters
+from jobstore.model.frozen import frozen
 from jobstore.model.histogram import Histogram
 from jobstore.model.lifecycle import Result, State
 
@@ -34,7 +34,7 @@ _STORE: Final = "In the store, which all of its nodes tell alike."
 _Labelled: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slots:
     """The slots of a target.
 
@@ -49,7 +49,7 @@ class Slots:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Snapshot:
     """All figures of one moment.
 

@@ -5,45 +5,41 @@ changes. So the operations of a batch run side by side, each up to its next stat
 want the same statement, it is executed once for all of them, with a row of values for each, and
 each operation continues with its own part of the result.
 
-The statement for many is derived from the statement for one: columns of the table of values replace
-its parameters. Guards and everything else stay as they are.
-
 **Invariants.** At each step, the operations continue in the order of their arrival. Between two
-steps of one, the others have made theirs; so what an operation decides by memory has to be written
+steps of one, each other one has made one; so what an operation decides by memory has to be written
 to memory before its next statement. In the database, the statements of two operations interleave
 like those of two nodes. So an operation never runs beside one on which it depends: operations that
 read the end of a job run in a turn of their own, after all ends, and two ends of one attempt are
 never in one turn.
+
+If they are many, they go in a few parties. While the database works on what one of them wants, the
+next one makes its steps, so neither waits for the other all the time. What the first party sends
+next is behind everything that the last one has sent, so they stay in their order.
+
+Each operation runs on a stack of its own, a greenlet, which is left where it waits for a result. A
+new one takes 10 us, most of them in the kernel, and one that has run an operation before 1.5 us. So
+those that came to the end of theirs are kept for the next batch; an error goes through the greenlet
+of its operation, which ends by that.
 """
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final, TypeAlias
 
 from greenlet import getcurrent, greenlet
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Insert,
-    Select,
-    Update,
-    bindparam,
-    column,
-    func,
-    insert,
-    select,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.visitors import replacement_traverse
-from sqlalchemy.types import NullType, TypeEngine
 
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.journeys import Journeys, Sent
+from jobstore.store.postgresql.many import many
 from jobstore.store.postgresql.packing import packed
 
-_ORDER: Final = "ord"
+# How many greenlets are kept; a batch has more operations only where many wait.
+_MOST_IDLE: Final = 256
+# Into how many parties the operations of a batch are divided, and from how many on.
+_PARTIES: Final = 4
+MANY: Final = 16
 
 
 @dataclass(slots=True)
@@ -88,14 +84,18 @@ class _Walk:
     """An operation that is being run.
 
     Args:
-        place: its index among the operations.
+        way: the function.
+        walker: the greenlet in which it runs.
+        wants: the statement that it waits for.
+        given: the result of that; None before its first step.
+        outcome: what it has returned.
     """
 
-    place: int
-    way: greenlet
+    way: Callable[[], Any]
+    walker: greenlet
     wants: PendingStatement = field(init=False)
     given: Given | None = None
-    outcome: Any = field(default=None)
+    outcome: Any = None
 
 
 @dataclass(slots=True)
@@ -109,6 +109,83 @@ class _Receiving:
         return self.share(self.sent, count)
 
 
+@dataclass(slots=True)
+class _Party:
+    """Operations that take their steps at the same time.
+
+    Args:
+        journeys: sends their statements.
+        left: see `walk`.
+        foreseen: see `walk`.
+        going: those that have not ended.
+        waiting: what each group of them waits for.
+        asked: the questions that go along.
+    """
+
+    journeys: Journeys
+    left: list[PendingStatement]
+    foreseen: Foreseen
+    going: list[_Walk]
+    waiting: list[tuple[list[_Walk], _Receiving]] = field(init=False)
+    asked: dict[Statement, Sent] = field(init=False)
+
+    async def set_out(self) -> bool:
+        """Let each operation take a step, and send what they want; return whether any does."""
+        self.going = [one for one in self.going if _goes_on(one)]
+        _send(self.journeys, self.left)
+        if not self.going:
+            return False
+        groups: dict[int, list[_Walk]] = {}
+        for one in self.going:
+            groups.setdefault(id(one.wants.statement), []).append(one)
+        self.waiting = [
+            (group, _sent(self.journeys, [one.wants for one in group])) for group in groups.values()
+        ]
+        unasked = [each for each, rows in self.foreseen.items() if rows is None]
+        self.asked = {each: self.journeys.send(each, {}) for each in unasked}
+        await self.journeys.set_out()
+        return True
+
+    async def come_back(self) -> None:
+        """Wait for the answers, and give each operation its own."""
+        await self.journeys.come_back()
+        self.foreseen |= {each: _rows(sent) for each, sent in self.asked.items()}
+        for group, receiving in self.waiting:
+            for one, given in zip(group, receiving.parts(len(group)), strict=True):
+                one.given = given
+
+
+class _Idle(threading.local):
+    """The greenlets of a thread that have nothing to run."""
+
+    def __init__(self) -> None:
+        self.walkers: list[greenlet] = []
+
+    def take(self) -> greenlet:
+        if self.walkers:
+            return self.walkers.pop()
+        walker = greenlet(_walk_for_ever)
+        walker.switch()
+        return walker
+
+    def keep(self, walker: greenlet) -> None:
+        if len(self.walkers) < _MOST_IDLE:
+            self.walkers.append(walker)
+
+
+_IDLE: Final = _Idle()
+
+
+def _walk_for_ever() -> None:
+    """Run one operation after the other, and hold on to none that has ended."""
+    hub = getcurrent().parent
+    assert hub is not None
+    while True:
+        one: _Walk = hub.switch(None)
+        one.outcome = one.way()
+        del one
+
+
 def want(statement: Statement, values: Mapping[str, object]) -> Given:
     """Request the execution of a statement together with others; called by an operation."""
     hub = getcurrent().parent
@@ -119,7 +196,7 @@ def want(statement: Statement, values: Mapping[str, object]) -> Given:
 
 async def walk(
     journeys: Journeys,
-    ways: Sequence[Any],
+    ways: Sequence[Callable[[], Any]],
     left: list[PendingStatement],
     foreseen: Foreseen,
 ) -> list[Any]:
@@ -136,38 +213,33 @@ async def walk(
     Returns:
         what the functions return.
     """
-    walks = [_Walk(place, greenlet(way)) for place, way in enumerate(ways)]
-    going = walks
-    while going:
-        going = [one for one in going if _goes_on(one)]
-        _send(journeys, left)
-        if going:
-            await _execute(journeys, going, foreseen)
+    walks = [_Walk(way, _IDLE.take()) for way in ways]
+    parties = [_Party(journeys, left, foreseen, going) for going in _parts(walks)]
+    under_way = deque([party for party in parties if await party.set_out()])
+    while under_way:
+        party = under_way.popleft()
+        await party.come_back()
+        if await party.set_out():
+            under_way.append(party)
     return [one.outcome for one in walks]
+
+
+def _parts(walks: list[_Walk]) -> list[list[_Walk]]:
+    """Divide operations, if they are many."""
+    if len(walks) < MANY:
+        return [walks]
+    size = -(-len(walks) // _PARTIES)
+    return [walks[at : at + size] for at in range(0, len(walks), size)]
 
 
 def _goes_on(one: _Walk) -> bool:
     """Run an operation up to its next statement; return whether there is one."""
-    given = one.way.switch() if one.given is None else one.way.switch(one.given)
-    if one.way.dead:
-        one.outcome = given
+    wanted: PendingStatement | None = one.walker.switch(one if one.given is None else one.given)
+    if wanted is None:
+        _IDLE.keep(one.walker)
         return False
-    one.wants = given
+    one.wants = wanted
     return True
-
-
-async def _execute(journeys: Journeys, walks: Sequence[_Walk], foreseen: Foreseen) -> None:
-    """Execute all wanted statements in one round trip."""
-    groups: dict[int, list[_Walk]] = {}
-    for one in walks:
-        groups.setdefault(id(one.wants.statement), []).append(one)
-    going = [(group, _sent(journeys, [one.wants for one in group])) for group in groups.values()]
-    asked = {each: journeys.send(each, {}) for each, rows in foreseen.items() if rows is None}
-    await journeys.make()
-    foreseen |= {each: _rows(sent) for each, sent in asked.items()}
-    for group, receiving in going:
-        for one, given in zip(group, receiving.parts(len(group)), strict=True):
-            one.given = given
 
 
 def _send(journeys: Journeys, left: list[PendingStatement]) -> None:
@@ -185,14 +257,15 @@ def _sent(journeys: Journeys, wanted: Sequence[PendingStatement]) -> _Receiving:
     statement = wanted[0].statement
     if len(wanted) > 1 and not wanted[0].values:
         return _Receiving([journeys.send(statement, {})], _copies)
-    many = _many(statement) if len(wanted) > 1 else None
-    if many is None:
+    for_many = many(statement) if len(wanted) > 1 else None
+    if for_many is None:
         return _Receiving([journeys.send(statement, each.values) for each in wanted], _each)
-    lists = {
-        name: packed(kind, [each.values[name] for each in wanted])
-        for name, kind in many.types.items()
-    }
-    return _Receiving([journeys.send(many.statement, lists)], _ids if many.inserts else _parts)
+    # In the order of the types.
+    columns = zip(*[statement.pg_bound(each.values) for each in wanted], strict=True)
+    kinds = zip(for_many.types.items(), columns, strict=True)
+    lists = {name: packed(kind, column) for (name, kind), column in kinds}
+    share = _ids if for_many.inserts else _numbered
+    return _Receiving([journeys.send(for_many.statement, lists)], share)
 
 
 def _each(sent: Sequence[Sent], _: int) -> list[Given]:
@@ -211,7 +284,7 @@ def _ids(sent: Sequence[Sent], count: int) -> list[Given]:
     return [Given([(row_id,)], 1) for row_id in ids] or [Given([], 1) for _ in range(count)]
 
 
-def _parts(sent: Sequence[Sent], count: int) -> list[Given]:
+def _numbered(sent: Sequence[Sent], count: int) -> list[Given]:
     """Return each operation's rows, which carry its number."""
     given = [Given([], 0) for _ in range(count)]
     for *row, place in _rows(sent[0]):
@@ -224,68 +297,3 @@ def _parts(sent: Sequence[Sent], count: int) -> list[Given]:
 def _rows(sent: Sent) -> list[Any]:
     assert sent.rows is not None  # it is answered
     return sent.rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Many:
-    """A statement for many operations, derived from one for a single operation.
-
-    Args:
-        types: the types of the parameters, by name; each takes a list now.
-        inserts: whether it inserts rows.
-    """
-
-    statement: Statement
-    types: Mapping[str, TypeEngine[Any]]
-    inserts: bool
-
-
-@cache
-def _many(statement: Statement) -> _Many | None:
-    """Derive the statement for many; None if that is not possible."""
-    element = statement.postgresql
-    types = statement.pg_types
-    if not types or any(isinstance(each, NullType) for each in types.values()):
-        return None
-    table = listing(types)
-    if isinstance(element, Insert) and statement.row is not None:
-        many = _many_inserts(element, statement.row, table)
-    elif isinstance(element, Update):
-        many = _with(table, element).returning(table.c[_ORDER])
-    elif isinstance(element, Select) and " LIMIT " not in statement.pg_sql:
-        many = _with(table, element).add_columns(table.c[_ORDER])
-    else:
-        return None
-    return _Many(Statement(many), types, inserts=isinstance(element, Insert))
-
-
-def _with(table: Any, element: Any) -> Any:
-    """Replace parameters by columns of the table of values."""
-
-    def replace(each: Any, **_: Any) -> Any:
-        return table.c[each.key] if isinstance(each, BindParameter) else None
-
-    replaced: Any = replacement_traverse(element, {}, replace)  # type: ignore[call-overload]
-    return replaced
-
-
-def _many_inserts(
-    element: Insert, row: Mapping[str, ColumnElement[Any]], table: Any
-) -> ClauseElement:
-    values = {name: _with(table, value) for name, value in row.items()}
-    rows = select(*values.values()).select_from(table).order_by(table.c[_ORDER])
-    many: Any = insert(element.table).from_select([*values], rows)
-    if "id" in element.table.columns:
-        many = many.returning(element.table.c.id)
-    inserts: ClauseElement = many
-    return inserts
-
-
-def listing(types: Mapping[str, TypeEngine[Any]]) -> Any:
-    """Return a table of values: a column for each parameter, bound as a list, and the order."""
-    lists = [bindparam(name, type_=ARRAY(each)) for name, each in types.items()]
-    columns = [column(name, each) for name, each in types.items()]
-    values = func.unnest(*lists).table_valued(
-        *columns, with_ordinality=_ORDER, name="given", joins_implicitly=True
-    )
-    return values.render_derived()

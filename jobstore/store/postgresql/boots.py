@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 
 from jobstore.model.clock import SECOND
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Replay
 from jobstore.model.lifecycle import Event, State
 from jobstore.store import events, schema
@@ -140,7 +140,7 @@ UNCLAIM: Final = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Other:
     """Another node that has not been declared dead.
 

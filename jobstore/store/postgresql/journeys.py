@@ -6,14 +6,15 @@ which is four small batches, cost 5.2 ms of processor time with the driver's pip
 
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 
-**Invariants.** In the context of `using`, nothing else uses the connection. Statements are answered
-in order, each group of them up to a `make`. If a statement fails, those after it in the same group
-are not executed, and `make` raises the first error once everything is answered. A connection that
-broke, whether or not anybody was waiting on it, or that still has answers pending, cannot be used
-afterwards.
+**Invariants.** In the context of `using`, nothing else uses the connection. What is sent up to a
+`set_out` makes one round trip, and several may be under way: they are answered in order, each by a
+`come_back`. If a statement fails, those after it on the same trip are not executed, and `come_back`
+raises the first error once the whole trip is answered. A connection that broke, whether or not
+anybody was waiting on it, or that still has answers pending, cannot be used afterwards.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Journeys:
         self._decoding = Transformer(link)
         self._prepared: dict[Statement, bytes] = {}
         self._sent: list[Sent] = []
+        self._under_way: deque[list[Sent]] = deque()
         self._answered: Callable[[], None] = _nothing
         self._waiter: asyncio.Future[None] | None = None
         self._lost: psycopg.Error | None = None
@@ -84,9 +86,7 @@ class Journeys:
             if self._sent:
                 await self.make()
         except BaseException:
-            if self._sent and self._lost is None:
-                with suppress(psycopg.Error):  # there is one already
-                    await self.make()
+            await self._come_to_rest()
             raise
         finally:
             if self._lost is None:
@@ -117,16 +117,33 @@ class Journeys:
         return sent
 
     async def make(self) -> None:
-        """Wait for the answers to everything sent.
+        """Wait for the answers to everything sent, while nothing else is under way.
 
         Raises:
             psycopg.Error: a statement failed, or the connection broke.
         """
-        sent, self._sent = self._sent, []
+        await self.set_out()
+        await self.come_back()
+
+    async def set_out(self) -> None:
+        """Let what was sent go its way.
+
+        Raises:
+            psycopg.Error: the connection broke.
+        """
+        self._under_way.append(self._sent)
+        self._sent = []
         self._libpq.pipeline_sync()
         await self._flushed()
+
+    async def come_back(self) -> None:
+        """Wait for the answers to what set out first.
+
+        Raises:
+            psycopg.Error: a statement failed, or the connection broke.
+        """
         failed: PGresult | None = None
-        for each in sent:
+        for each in self._under_way.popleft():
             result = await self._result()
             if not self._take(each, result):
                 failed = failed or result
@@ -135,6 +152,15 @@ class Journeys:
         self._answered()
         if failed is not None:
             raise error_from_result(failed)
+
+    async def _come_to_rest(self) -> None:
+        """Wait for all that is under way after something failed, so that the rest can be undone."""
+        with suppress(psycopg.Error):
+            if self._sent and self._lost is None:
+                await self.set_out()
+        while self._under_way and self._lost is None:
+            with suppress(psycopg.Error):  # there is one already
+                await self.come_back()
 
     def _take(self, sent: Sent, result: PGresult) -> bool:
         """Take a statement's result; return whether it succeeded."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import IsolationLevel, sql
@@ -10,6 +9,7 @@ from sqlalchemy import BigInteger, Column, Double, LargeBinary, Table, Text
 
 from jobstore.model import clock
 from jobstore.model.errors import StoreMissing, StoreOccupied
+from jobstore.model.frozen import frozen
 from jobstore.store import schema
 from jobstore.store.codec import writable
 from jobstore.store.moving import EMPTY, Row, filled
@@ -93,7 +93,7 @@ def _kind(column: Column[Any]) -> str:
     return "int8"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DatabaseSource:
     """The database to move, in a transaction that sees it at one moment."""
 
@@ -126,7 +126,7 @@ class DatabaseSource:
         return {table: last for table, (last,) in found.items() if last}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DatabaseDestination:
     """An empty database, in an open transaction."""
 

@@ -15,10 +15,10 @@ from jobstore.store.postgresql.abreast import (
     Foreseen,
     Given,
     PendingStatement,
-    listing,
     want,
 )
 from jobstore.store.postgresql.journeys import Journeys
+from jobstore.store.postgresql.many import listing
 from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
 from jobstore.store.transaction import Rows, Transaction

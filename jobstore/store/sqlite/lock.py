@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Final
 
 from jobstore.model.errors import StoreError, StoreInUse, StoreMissing
+from jobstore.model.frozen import frozen
 from jobstore.store.ownership import give
 from jobstore.store.sqlite.announcing import announced
 from jobstore.store.sqlite.names import beside, is_mounted
@@ -58,7 +59,7 @@ _files: Final[dict[tuple[int, int], _OpenFile]] = {}  # by device and inode
 _guard: Final = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreFile:
     """A store's file, held open.
 

@@ -37,7 +37,6 @@ import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -45,6 +44,7 @@ from urllib.parse import quote
 from zlib import crc32
 
 from jobstore.model.errors import StoreMixed
+from jobstore.model.frozen import frozen
 from jobstore.store.sqlite.lock import beginning, owner
 from jobstore.store.sqlite.names import beside
 
@@ -62,7 +62,7 @@ _PUT: Final = "INSERT INTO counter (machine, state, count) VALUES ('mark', ?, 0)
 _SET: Final = "UPDATE counter SET state = ? WHERE machine = 'mark'"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Mark:
     now: str
     before: str

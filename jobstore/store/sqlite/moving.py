@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from sqlalchemy import Table, bindparam, func, insert, select
 
 from jobstore.model import clock
 from jobstore.model.errors import StoreError, StoreOccupied
+from jobstore.model.frozen import frozen
 from jobstore.store import schema
 from jobstore.store.expressions import Statement, constant
 from jobstore.store.facts import Changes
@@ -83,7 +83,7 @@ def _require_empty(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreOccupied(path, filled(counts))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileSource:
     """The file to move, in a read transaction."""
 
@@ -107,7 +107,7 @@ class FileSource:
         return {name: last for name, last in self.connection.execute(_GIVEN) if name in COUNTED}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileDestination:
     """An empty file, in an open transaction."""
 

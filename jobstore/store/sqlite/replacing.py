@@ -10,13 +10,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 from jobstore.model.clock import iso, now
 from jobstore.model.errors import StoreDamaged, StoreError, StoreForeign
+from jobstore.model.frozen import frozen
 from jobstore.store.facts import Changes
 from jobstore.store.sequences import LAST, raise_ids
 from jobstore.store.sqlite import engine as sqlite
@@ -29,7 +29,7 @@ from jobstore.store.sqlite.transaction import FileTransaction
 _LOGS: Final = ("-wal", "-journal")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Replaced:
     """What was put in place.
 
