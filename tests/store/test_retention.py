@@ -1,5 +1,4 @@
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,9 @@ from jobstore.model.clock import SECOND
 from jobstore.model.errors import JobNotFound, StoreAtLimit
 from jobstore.model.message import Response
 from jobstore.store.bodies import CHUNK_SIZE
+from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.steps import AMONG_OTHERS
+from jobstore.store.transaction import Transaction
 from tests.stores import (
     START,
     CountingClock,
@@ -311,14 +312,15 @@ async def test_what_lacks_room_does_not_keep_a_round_from_making_some(store_path
         await taken(store, large)
         clock.move(DAY + 1)
         janitor = Janitor(store, retention, clock)
-        await store._writer.call(no_larger)  # noqa: SLF001 - as its configuration may say
+        await store._writer.run(no_larger)  # noqa: SLF001 - as its configuration may say
         with pytest.raises(StoreAtLimit):
             await janitor.run_once()
         await janitor.run_once()
     assert {*states(store_path).values()} == {("done", "expired"), ("done", "taken")}
 
 
-def no_larger(file: sqlite3.Connection) -> None:
+def no_larger(tx: Transaction) -> None:
     """Let a file grow no more."""
+    file = connection_of(tx)
     ((pages,),) = file.execute("PRAGMA page_count").fetchall()
     file.execute(f"PRAGMA max_page_count = {pages}")
