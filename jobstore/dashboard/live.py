@@ -28,6 +28,8 @@ async def feed(visit: Visit) -> web.StreamResponse:
     Raises:
         TooManyListeners: too many pages are open.
     """
+    if visit.request.method == "HEAD":  # nothing would end the wait for changes
+        return web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     with visit.store.changes.listening() as listener:
         async with sse_response(
             visit.request, send_timeout=_STALLED_SECONDS, ping_interval=_PING_SECONDS

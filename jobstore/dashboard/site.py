@@ -90,10 +90,7 @@ class Site:
         calls: defaultdict[str, dict[str, Call]] = defaultdict(dict)
         for route in ROUTES:
             calls[f"{MOUNT}/{route.path}"][route.method] = self._answering(route)
-        for by_method in calls.values():
-            if "GET" in by_method:
-                by_method["HEAD"] = by_method["GET"]
-        calls[MOUNT] = {"GET": _down, "HEAD": _down}
+        calls[MOUNT] = {"GET": _down}
         calls[MOUNT + r"/{tail:[\s\S]*}"] = {"*": self._answering(_NOWHERE)}
         return calls
 

@@ -28,7 +28,7 @@ class DefinitionKey(StrEnum):
 
 def key_of(reference: str) -> tuple[DefinitionKey, int | str]:
     """Return by which key a definition is looked up: its id or its uuid."""
-    if re.fullmatch("[0-9]{1,19}", reference):
+    if re.fullmatch("[1-9][0-9]{0,18}", reference):
         return DefinitionKey.ID, int(reference)
     return DefinitionKey.UUID, reference.lower()
 

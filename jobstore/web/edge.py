@@ -31,7 +31,8 @@ def add_calls(
     """Add calls to the router of an application; other methods are refused.
 
     Args:
-        calls: the handlers by path pattern, as in aiohttp, and by method; ``*`` is any method.
+        calls: the handlers by path pattern, as in aiohttp, and by method; ``*`` is any method. HEAD
+            needs none: that of GET answers it (RFC 9110 section 9.1).
         refuse: turns the errors that they raise into answers.
     """
     for path, by_method in calls.items():
@@ -53,11 +54,11 @@ def told(call: Call, refuse: Refuse) -> Call:
 
 def _one_of(by_method: Mapping[str, Call]) -> Call:
     # HEAD goes without saying, where there is a GET.
-    refusal = MethodNotAllowed([method for method in by_method if method != "HEAD"])
-    any_other = by_method.get("*")
+    refusal, any_other = MethodNotAllowed([*by_method]), by_method.get("*")
+    calls = {"HEAD": by_method["GET"], **by_method} if "GET" in by_method else by_method
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        call = by_method.get(request.method, any_other)
+        call = calls.get(request.method, any_other)
         if call is None:
             raise refusal
         return await call(request)

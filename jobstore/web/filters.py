@@ -16,12 +16,13 @@ from jobstore.model.job import Trigger
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.nearest import nearest
 from jobstore.store.search import Search
-from jobstore.web.parameters import is_count
+from jobstore.web.parameters import is_count, value_of
 from jobstore.web.times import microseconds, zoned
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
 _LARGEST: Final = 2**63 - 1
+_LISTS: Final = frozenset({"state", "result"})
 
 _STATUS: Final = re.compile(r"([1-5])xx|([1-5][0-9][0-9])")
 # In a query, a plus is read as a space.
@@ -106,10 +107,9 @@ def _one_of(query: MultiMapping[str], name: str, known: Sequence[str]) -> str:
     """Return the value of a parameter; a filter that takes a list may have several."""
     if name not in known:
         raise QueryInvalid(f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?")
-    values = query.getall(name)
-    if len(values) > 1 and name not in {"state", "result"}:
-        raise QueryInvalid(f"{name}: expected one value")
-    return ",".join(values)
+    if name in _LISTS:
+        return ",".join(query.getall(name))
+    return value_of(query, name) or ""
 
 
 def limit_of(text: str | None) -> int:

@@ -14,21 +14,28 @@ _DIGITS: Final = 20  # a number of as many is larger than any id
 
 def id_of(text: str) -> int | None:
     """Read an id; None if it is not a possible id."""
-    return number_of(text) if _ID.fullmatch(text) else None
+    return int(text[:_DIGITS]) if _ID.fullmatch(text) else None
 
 
-def number_of(digits: str) -> int:
-    """Read the significant digits of a number."""
-    return int(digits[:_DIGITS])
+def value_of(query: MultiMapping[str], name: str) -> str | None:
+    """Return the value of a parameter; None if the query does not have it.
+
+    Raises:
+        QueryInvalid: it is repeated: which of its values is meant cannot be known.
+    """
+    values = query.getall(name, [])
+    if len(values) > 1:
+        raise QueryInvalid(f"{name}: expected one value")
+    return values[0] if values else None
 
 
 def count_of(query: MultiMapping[str], name: str, default: int) -> int:
     """Read a count or offset; return the default if the query does not have it.
 
     Raises:
-        QueryInvalid: it is not a number.
+        QueryInvalid: it is not a number, or repeated.
     """
-    text = query.get(name)
+    text = value_of(query, name)
     if text is None:
         return default
     if not is_count(text):

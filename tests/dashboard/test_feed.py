@@ -119,6 +119,15 @@ async def test_so_many_are_told_and_no_more(serve: Serve, http: ClientSession) -
         await told(answer_again)
 
 
+async def test_who_asks_for_its_head_alone_is_not_kept_waiting(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve(target=ORDINARY)
+    head = await Client(http, server.url)("HEAD", "/_jobs/ui/feed")
+    assert (head.status, head.headers["Content-Type"]) == (200, "text/event-stream")
+    assert server.store.changes.listeners == 0
+
+
 async def test_it_ends_when_the_server_stops(serve: Serve, http: ClientSession) -> None:
     server = await serve(target=ORDINARY)
     async with following(Client(http, server.url)) as answer:

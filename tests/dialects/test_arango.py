@@ -8,15 +8,24 @@ from typing import cast
 
 import pytest
 from aiohttp import ClientSession
+from multidict import CIMultiDict
 from yarl import URL
 
 from jobstore.dialects.arango.replies import refusal
-from jobstore.model.errors import NoRoom
+from jobstore.model.errors import (
+    AccountsUnavailable,
+    JobstoreError,
+    NoRoom,
+    NotAccepting,
+    StoreError,
+)
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Request
 from jobstore.server import Server
+from pages.messages import MESSAGES
 from tests.client import GATED, ORDINARY, Client
 from tests.conftest import Serve
+from tests.peers import Origin, Services
 from trials.clients import Answer
 from trials.sockets import connected
 
@@ -36,11 +45,19 @@ NOT_SUPPORTED = {
 QUEUE_FULL = {"error": True, "errorMessage": "queue is full", "code": 503, "errorNum": 21003}
 CANCELED = {"error": True, "errorMessage": "canceled request", "code": 410, "errorNum": 21}
 
+# What python-arango must not take for a host that is down, which is a 503 with this number.
+FOR_NOW = [
+    error
+    for subject in MESSAGES.values()
+    for error, _ in subject
+    if error.status == 503 and isinstance(error, NotAccepting | StoreError | AccountsUnavailable)
+]
+
 STORE = {"x-arango-async": "store"}
 TRUE = {"x-arango-async": "true"}
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"]
-DATABASES = ["", "/_db/_system", "/_db/another%20one"]
+DATABASES = ["", "/_db/_system", "/_db/another%20one", "/_db/a%2Fb"]
 MANAGERS = [database + api for database in DATABASES for api in ("/_api/job", "/_admin/job")]
 
 # Of these, nothing could ever have been handed out as an id.
@@ -163,13 +180,28 @@ async def test_the_headers_name_has_no_case(demo: Client, name: str) -> None:
     assert answer.status == 202
 
 
-@pytest.mark.parametrize("value", ["false", "1", "STORE", "True", "", "store,true", "stored", "0"])
+@pytest.mark.parametrize(
+    "value",
+    ["false", "1", "STORE", "True", "", "store,true", "stored", "0", "störe", "store" * 2048],
+)
 @pytest.mark.file
 async def test_any_other_value_is_answered_at_once(demo: Client, value: str) -> None:
     answer = await demo("GET", "/_api/version", headers={"x-arango-async": value})
     assert (answer.status, json.loads(answer.body)["server"]) == (200, "arango")
     assert "x-arango-async-id" not in answer.headers
     assert await listed(demo, "done") == []
+
+
+@pytest.mark.parametrize("second", ["store", "true", "false"])
+@pytest.mark.file
+async def test_of_a_repeated_header_the_first_counts_and_none_travels_on(
+    ordinary: Client, second: str
+) -> None:
+    twice = CIMultiDict([("x-arango-async", "store"), ("x-arango-async", second)])
+    answer = await ordinary("GET", "/mirror/", headers=twice)
+    result = await ordinary.fetched(int(answer.headers["x-arango-async-id"]))
+    seen = [name for name, _ in json.loads(result.body)["headers"]]
+    assert not [name for name in seen if name.startswith("x-arango")]
 
 
 async def test_without_the_header_the_answer_comes_at_once(demo: Client) -> None:
@@ -308,6 +340,12 @@ async def test_a_full_queue_is_a_503_to_try_again(
     assert (await client("POST", "/wait/four", headers=wish)).status == 202
 
 
+@pytest.mark.parametrize("error", FOR_NOW, ids=lambda error: type(error).__name__)
+def test_nothing_that_passes_makes_a_client_look_for_another_host(error: JobstoreError) -> None:
+    said = json.loads(cast("bytes", refusal(error).body))
+    assert (said["error"], said["code"], said["errorNum"] != 503) == (True, 503, True)
+
+
 def test_too_many_large_requests_at_once_are_no_full_queue() -> None:
     assert json.loads(cast("bytes", refusal(NoRoom()).body)) == {
         **QUEUE_FULL, "errorMessage": "too many large requests at once; try again"
@@ -426,6 +464,19 @@ async def test_a_result_is_what_the_target_would_have_answered(
     assert lasting(result) == lasting(direct)
 
 
+@pytest.mark.parametrize("given", ["", "99"])
+@pytest.mark.file
+async def test_a_result_names_its_own_job_whatever_its_target_says(
+    serve: Serve, services: Services, http: ClientSession, given: str
+) -> None:
+    head = f"HTTP/1.1 200 OK\r\nX-Arango-Async-Id: {given}\r\nContent-Length: 2\r\n\r\n"
+    origin = Origin(head.encode() + b"ok")
+    server = await serve(target={"upstream": await services.listen(origin.talk)})
+    client = Client(http, server.url)
+    job_id = await client.submit("/x")
+    assert is_result(await client.fetched(job_id), job_id)
+
+
 async def test_a_result_has_the_reason_that_the_target_gave(ordinary: Client) -> None:
     job_id = await ordinary.done("/status/299?reason=Quite%20Fine")
     async with ordinary.http.put(f"{ordinary.url}/_api/job/{job_id}") as answer:
@@ -494,7 +545,8 @@ async def test_a_list_has_the_first_hundred_ids_unless_asked_for_more(
 
 
 @pytest.mark.parametrize(
-    "count", ["", "-1", "1.5", "abc", "1e3", "%2B1", "1%20", "%D9%A3", "9" * 19, "9" * 5000]
+    "count",
+    ["", "-1", "1.5", "abc", "1e3", "%2B1", "1%20", "%D9%A3", "9" * 19, "9" * 5000, "1&count=2"],
 )
 @pytest.mark.file
 async def test_a_count_that_is_none_is_a_bad_parameter(demo: Client, count: str) -> None:
@@ -722,7 +774,7 @@ async def test_a_stamp_in_the_future_expires_every_result(demo: Client, stamp: s
     ["", "?", "?stamp", "?stamp=", "?Stamp=1", "?count=1"]
     + [f"?stamp={text}" for text in ("abc", "nan", "inf", "-inf", "Infinity", "1x", "1_0", "0x1")]
     + [f"?stamp={text}" for text in ("--1", "1.2.3", ".", "e5", "%20", "1%202", "%D9%A3")]
-    + [f"?stamp={text}" for text in ("1e999", "9" * 5000, "1" + "." * 2)],
+    + [f"?stamp={text}" for text in ("1e999", "9" * 5000, "1" + "." * 2, "1&stamp=9999999999")],
 )
 @pytest.mark.file
 async def test_a_stamp_that_is_none_is_a_bad_parameter(demo: Client, query: str) -> None:
@@ -751,6 +803,28 @@ async def test_too_many_parts_are_a_bad_parameter(demo: Client, call: str) -> No
     path = f"/_api/job/{parts.replace('1', str(job_id), 1)}"
     assert says(await demo(method, path), 400, BAD_PARAMETER)
     assert await listed(demo, "done") == [job_id]
+
+
+@pytest.mark.parametrize("call", ["PUT /", "PUT /cancel", "PUT /cancel/", "GET /", "DELETE /"])
+@pytest.mark.file
+async def test_where_nothing_stands_for_an_id_it_is_a_bad_parameter(
+    demo: Client, call: str
+) -> None:
+    method, path = call.split()
+    assert says(await demo(method, f"/_api/job/{path}"), 400, BAD_PARAMETER)
+
+
+@pytest.mark.file
+async def test_an_encoded_slash_sets_nothing_apart(demo: Client) -> None:
+    job_id = await demo.done("/_api/version")
+    for call in ("PUT {}%2Fcancel", "PUT {}%2F", "PUT %2F{}", "DELETE {}%2f", "DELETE all%2F"):
+        method, path = call.format(job_id).split()
+        assert says(await quoted(demo, method, path), 404, NOT_FOUND)
+    for path in (f"{job_id}%2F", "done%2F", "%2Fdone"):
+        assert says(await quoted(demo, "GET", path), 400, BAD_PARAMETER)
+    encoded = "".join(f"%3{digit}" for digit in str(job_id))
+    assert is_empty(await quoted(demo, "GET", encoded), 200)
+    assert says(await quoted(demo, "GET", "%64one"), 200, [str(job_id)])
 
 
 async def test_a_slash_at_the_end_makes_no_difference(demo: Client) -> None:
@@ -785,14 +859,26 @@ async def test_an_id_that_was_never_handed_out_is_not_found(demo: Client, text: 
         assert says(await demo(method, f"/_api/job/{text}{path}"), 404, NOT_FOUND)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/1", "/done", "/all", "/1/cancel", "/1/2/3"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/done", "GET"),
+        ("/pending/", "GET"),
+        ("/all", "DELETE"),
+        ("/expired", "DELETE"),
+        ("/1/cancel", "PUT"),
+        *((path, "PUT, GET, DELETE") for path in ("", "/", "/1", "/x", "/1/2/3")),
+    ],
+)
 @pytest.mark.file
-async def test_other_methods_are_not_supported(demo: Client, path: str) -> None:
+async def test_other_methods_are_not_supported(demo: Client, path: str, allowed: str) -> None:
     await demo.done("/_api/version")
     for method in ("POST", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
-        assert says(await demo(method, f"/_api/job{path}"), 405, NOT_SUPPORTED)
+        answer = await demo(method, f"/_api/job{path}")
+        assert says(answer, 405, NOT_SUPPORTED)
+        assert answer.headers["Allow"] == allowed
     head = await demo("HEAD", f"/_api/job{path}")
-    assert (head.status, head.body) == (405, b"")
+    assert (head.status, head.body, head.headers["Allow"]) == (405, b"", allowed)
 
 
 # --- how it is asked ----------------------------------------------------------------------------
@@ -844,6 +930,37 @@ async def test_requests_need_no_length_and_share_a_connection(demo: Client) -> N
         "HTTP/1.1 202 Accepted",
         "HTTP/1.1 200 OK",
     ]
+
+
+async def test_a_whole_url_may_stand_for_a_path(demo: Client) -> None:
+    job_id = await demo.done("/_api/version")
+    line = f"PUT {demo.url}/_api/job/{job_id} HTTP/1.1"
+    said = await conversation(demo.url, line, "Host: localhost", "Connection: close", "", "")
+    assert said.startswith("HTTP/1.1 200 OK\r\n")
+    assert f"x-arango-async-id: {job_id}\r\n" in said
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [2, 300_000])
+@pytest.mark.file
+async def test_a_body_that_no_call_asks_for_is_passed_over(
+    demo: Client, size: int, *, chunked: bool
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"." * size
+
+    async def told(method: str, path: str) -> Answer:
+        body = pieces() if chunked else b"." * size
+        return await demo(method, f"/_api/job/{path}", data=body)
+
+    job_id = await demo.done("/_api/version")
+    assert says(await told("GET", "done"), 200, [str(job_id)])
+    assert is_empty(await told("GET", str(job_id)), 200)
+    assert says(await told("PUT", f"{job_id}/cancel"), 200, DONE)
+    assert says(await told("DELETE", "expired?stamp=1"), 200, DONE)
+    assert says(await told("POST", "all"), 405, NOT_SUPPORTED)
+    assert is_result(await told("PUT", str(job_id)), job_id)
+    assert says(await told("DELETE", str(job_id)), 404, NOT_FOUND)
 
 
 async def test_a_pending_job_is_204_with_a_length_of_zero(gated: Client) -> None:

@@ -322,6 +322,7 @@ async def test_digits_are_a_file_id_and_neither_a_configuration_nor_a_path(demo:
     definition = await defined(demo, path="/12")
     for reference, status in [
         (definition["file_id"], 200),
+        (f"0{definition['file_id']}", 404),
         (definition["id"], 404),
         ("12", 404),
         ("/12", 200),
@@ -397,6 +398,16 @@ async def test_a_part_of_the_history_that_cannot_be_read_is_a_failure(
     definition = await defined(demo)
     answer = await encoded(demo, "GET", f"{HISTORY}/{definition['id']}?{name}={text}")
     assert failure(answer, 400) == f"{name}: expected a whole number"
+
+
+@pytest.mark.parametrize("name", ["start", "length"])
+@pytest.mark.file
+async def test_a_part_of_the_history_that_is_said_twice_is_a_failure(
+    demo: Client, name: str
+) -> None:
+    definition = await defined(demo)
+    answer = await demo("GET", f"{HISTORY}/{definition['id']}?{name}=1&{name}=2")
+    assert failure(answer, 400) == f"{name}: expected one value"
 
 
 # --- details ------------------------------------------------------------------------------------
@@ -807,10 +818,26 @@ async def test_what_only_looks_like_a_call_is_the_targets(demo: Client, path: st
     assert json.loads(answer.body)["errorMessage"] == f"unknown path '{path}'"
 
 
-async def test_a_head_request_is_answered_like_a_get(demo: Client) -> None:
-    definition = await defined(demo)
-    head = await demo("HEAD", f"{STATUS}/{definition['id']}")
-    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", "2")
+@pytest.mark.parametrize("path", [path for path, method in CALLS.items() if method == "GET"])
+@pytest.mark.file
+async def test_a_head_request_is_answered_like_a_get(demo: Client, path: str) -> None:
+    await ran(demo, "/import")
+    head, whole = await demo("HEAD", path), await demo("GET", path)
+    assert (head.status, head.body) == (whole.status, b"")
+    assert head.headers["Content-Length"] == str(len(whole.body))
+    assert head.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.file
+async def test_a_body_that_no_call_asks_for_is_passed_over(demo: Client) -> None:
+    definition, execution = await ran(demo, "/import")
+    for method, path in [
+        ("GET", f"{STATUS}/{definition['id']}"),
+        ("GET", f"{DETAILS}/{execution}"),
+        ("POST", f"{RUN}?configuration={definition['id']}"),
+        ("DELETE", f"/rest/data/{execution}"),
+    ]:
+        assert said(await demo(method, path, data=b"configuration=99" * 10_000))
 
 
 async def test_the_dialect_can_be_left_out(serve: Serve, http: ClientSession) -> None:

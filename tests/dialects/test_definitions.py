@@ -120,6 +120,7 @@ async def test_a_definition_is_found_by_its_id_and_by_its_uuid_in_any_case(clien
     created = await defined(client)
     for reference in (created["id"], created["uuid"], created["uuid"].upper()):
         assert value(await client("GET", f"{DEFINITIONS}/{reference}")) == created
+    assert (await client("GET", f"{DEFINITIONS}/0{created['id']}")).status == 404
     head = await client("HEAD", f"{DEFINITIONS}/{created['id']}")
     assert (head.status, head.body) == (200, b"")
 
@@ -375,6 +376,13 @@ async def test_a_page_that_cannot_be_read_is_refused(client: Client, query: str)
     )
 
 
+@pytest.mark.parametrize("name", ["limit", "after", "path"])
+@pytest.mark.file
+async def test_a_page_that_is_said_in_two_ways_is_refused(client: Client, name: str) -> None:
+    answer = await client("GET", f"{DEFINITIONS}?{name}=1&{name}=2")
+    assert (answer.status, problem(answer)) == (400, f"{name}: expected one value")
+
+
 @pytest.mark.parametrize("query", ["?limit=0", "?after=999999999999999999", "?unknown=1&limit=5"])
 async def test_an_empty_page_is_an_empty_list(client: Client, query: str) -> None:
     assert value(await client("GET", DEFINITIONS + query)) == {"definitions": [], "next": None}
@@ -535,7 +543,21 @@ async def test_a_run_may_be_asked_for_by_a_job(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["0", "7", "-1", "1.0", "9" * 19, "9" * 30, "9" * 5000, "x", "%00", "%C3%A9", "%FF", ABSENT],
+    [
+        "0",
+        "01",
+        "7",
+        "-1",
+        "1.0",
+        "9" * 19,
+        "9" * 30,
+        "9" * 5000,
+        "x",
+        "%00",
+        "%C3%A9",
+        "%FF",
+        ABSENT,
+    ],
 )
 async def test_what_is_not_there_is_not_found(client: Client, reference: str) -> None:
     one = f"{DEFINITIONS}/{reference}"

@@ -34,6 +34,12 @@ CALLS = [
     "POST /_jobs/{id}/restore",
 ]
 CHANGING = [call for call in CALLS if not call.startswith("GET")]
+LOOKED_AT = [
+    *(f"/_jobs{path}" for path in ("", "/1", "/99", "/x", "/definitions", "/definitions/1")),
+    *(f"/_jobs/1/{part}" for part in ("timeline", "attempts", "events", "messages")),
+    *(f"/_jobs/{name}" for name in ("operations", "activity", "statistics", "store", "targets")),
+    *(f"/_jobs/{name}" for name in ("audit", "livez", "readyz", "metrics", "openapi.json")),
+]
 
 
 @pytest.fixture
@@ -696,6 +702,16 @@ async def test_any_other_method_is_not_allowed(client: Client, call: str) -> Non
     answer = await client("PATCH", path)
     assert method in answer.headers["Allow"]
     assert "expected one of the methods" in problem(answer, 405)
+
+
+@pytest.mark.parametrize("path", LOOKED_AT)
+@pytest.mark.file
+async def test_head_is_answered_wherever_get_is(client: Client, path: str) -> None:
+    await done(client, target="/greet/world")
+    await client("POST", "/_jobs/definitions", json={"name": "a", "path": "/a", "target": "/a"})
+    head, whole = await client("HEAD", path), await client("GET", path)
+    assert (head.status, head.body) == (whole.status, b"")
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
 
 
 @pytest.mark.parametrize("path", ["/_jobs/1/other", "/_jobs/", "/_jobs/1/take/2", "/_jobs/1/"])

@@ -19,7 +19,7 @@ from jobstore.model.errors import (
     StoreUnavailable,
 )
 from jobstore.web import edge, refusals
-from jobstore.web.parameters import count_of, id_of
+from jobstore.web.parameters import count_of, id_of, value_of
 
 
 async def told(request: web.Request) -> web.Response:
@@ -43,7 +43,7 @@ def refuse(_: web.Request, error: JobstoreError) -> web.Response:
 def app() -> web.Application:
     app = web.Application()
     calls: dict[str, dict[str, edge.Call]] = {
-        "/jobs": {"GET": told, "HEAD": told, "POST": told},
+        "/jobs": {"GET": told, "POST": told},
         "/any": {"*": told},
         "/missing": {"GET": missing},
         "/broken": {"GET": broken},
@@ -58,6 +58,15 @@ async def test_a_path_is_answered_by_its_methods(
     client = await aiohttp_client(app)
     for method, path in (("GET", "/jobs"), ("POST", "/jobs"), ("REPORT", "/any")):
         assert await (await client.request(method, path)).text() == f"{method} {path}"
+
+
+async def test_head_is_answered_wherever_get_is(
+    app: web.Application, aiohttp_client: AiohttpClient
+) -> None:
+    client = await aiohttp_client(app)
+    answer = await client.head("/jobs")
+    assert (answer.status, answer.headers["Content-Length"]) == (200, str(len("HEAD /jobs")))
+    assert (await client.head("/missing")).status == 404
 
 
 async def test_any_other_method_is_told_the_right_ones(
@@ -120,3 +129,13 @@ def test_a_count_is_a_whole_number_or_the_default() -> None:
     for text in ("", "-1", "1.0", "x", "1" * 19, "\u0661"):
         with pytest.raises(QueryInvalid, match="limit: expected a whole number"):
             count_of(MultiDict(limit=text), "limit", 100)
+
+
+def test_a_parameter_that_is_repeated_has_no_value() -> None:
+    assert value_of(MultiDict(a="", b="x"), "a") == ""
+    assert value_of(MultiDict(b="x"), "a") is None
+    twice = MultiDict([("a", "1"), ("a", "1")])
+    with pytest.raises(QueryInvalid, match="a: expected one value"):
+        value_of(twice, "a")
+    with pytest.raises(QueryInvalid, match="a: expected one value"):
+        count_of(twice, "a", 1)

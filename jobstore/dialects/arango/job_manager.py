@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -35,7 +36,7 @@ from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import PathClaim
 from jobstore.web import answers, edge, prefer, standing, wire
 from jobstore.web.ask import Ask
-from jobstore.web.parameters import count_of, id_of
+from jobstore.web.parameters import count_of, id_of, value_of
 from jobstore.web.refusals import MethodNotAllowed
 from jobstore.web.taking import take_for
 
@@ -71,8 +72,10 @@ class ArangoJobs:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any call of the API."""
-        results = self._store.results
-        match request.method, _parts(request):
+        results, parts = self._store.results, _parts(request)
+        match request.method, parts:
+            case (("PUT" | "GET" | "DELETE"), _) if "" in parts:
+                raise QueryInvalid  # where an id or a type should be, there is none
             case "PUT", [job_id]:
                 return await self._fetch(request, _existing(job_id))
             case "PUT", [job_id, "cancel"]:
@@ -87,7 +90,7 @@ class ArangoJobs:
                 return await self._delete(request, what)
             case (("PUT" | "GET" | "DELETE"), _):
                 raise QueryInvalid
-        raise MethodNotAllowed(["PUT", "GET", "DELETE"])
+        raise MethodNotAllowed(_allowed(parts))
 
     async def _cancel(self, request: web.Request, job_id: int) -> web.Response:
         asker = standing.changing(request)
@@ -166,10 +169,23 @@ class ArangoJobs:
 def _parts(request: web.Request) -> list[str]:
     """Split the path below the API's own, as ArangoDB's RestHandlerFactory does.
 
-    One slash at the end makes no difference; any other slash has an empty part before it.
+    One slash at the end makes no difference; any other slash has an empty part before it. The parts
+    are decoded afterwards: ``%2F`` belongs to one of them.
     """
-    *parts, last = _BEGINNING.sub("", request.path, 1).split("/")
-    return [*parts, last] if last else parts
+    *parts, last = _BEGINNING.sub("", request.rel_url.raw_path, 1).split("/")
+    return [unquote(part) for part in ([*parts, last] if last else parts)]
+
+
+def _allowed(parts: list[str]) -> list[str]:
+    """Return the methods of the call whose path has these parts."""
+    match parts:
+        case ["pending" | "done"]:
+            return ["GET"]
+        case ["all" | "expired"]:
+            return ["DELETE"]
+        case [_, "cancel"]:
+            return ["PUT"]
+    return ["PUT", "GET", "DELETE"]
 
 
 def _existing(text: str) -> int:
@@ -189,8 +205,8 @@ async def _listed(
 
 def _stamp(request: web.Request) -> int:
     """Read a UNIX time in seconds; results finished before it are expired."""
-    text = request.query.get("stamp", "")
-    if not _STAMP.fullmatch(text):
+    text = value_of(request.query, "stamp")
+    if text is None or not _STAMP.fullmatch(text):
         raise QueryInvalid
     microseconds = math.ceil(Decimal(text) * SECOND)
     return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))
@@ -207,7 +223,7 @@ def _done() -> web.Response:
 def _result(delivery: Delivery) -> tuple[Response, Headers]:
     """Return a job's answer, with the field that names the job."""
     response = delivery.response or _stand_in(delivery)
-    if header(response.headers, ASYNC_ID):
+    if header(response.headers, ASYNC_ID) is not None:
         # The job has itself fetched a result, whose id is not this one's.
         response = replace(response, headers=without(response.headers, (ASYNC_ID,)))
     return response, ((ASYNC_ID, str(delivery.job_id)),)

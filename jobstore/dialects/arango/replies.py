@@ -61,11 +61,11 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
 
 
 def refusal(error: JobstoreError) -> web.Response:
-    """Return ArangoDB's error as an answer; 405 without ``Allow``, as its clients expect."""
+    """Return ArangoDB's error as an answer."""
     status, error = refusals.answerable(error)
     number, message = refusals.by_kind(_ERRORS, error) or (status, None)
     body = error_body(status, number, message or str(error))
-    return json_reply(status, body, refusals.retry_after(error))
+    return json_reply(status, body, refusals.fields(error))
 
 
 def error_body(status: int, number: int, message: str) -> dict[str, object]:

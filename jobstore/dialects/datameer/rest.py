@@ -30,7 +30,7 @@ from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Headers
 from jobstore.targets.router import PathClaim, Router
 from jobstore.web import edge, refusals, standing
-from jobstore.web.parameters import count_of, id_of, number_of
+from jobstore.web.parameters import count_of, id_of
 
 # What is asked, what is started and stopped, and what is deleted: other methods, and paths that
 # only look alike, are not ours. A slash at the end makes no difference, as in JAX-RS.
@@ -78,11 +78,11 @@ class DatameerJobs:
         """Add the calls to an application."""
         one = "/{id:[^/]+}"
         calls = {
-            "/rest/job-configuration/job-status" + one: _asked(self.status),
-            r"/api/job-execution/{reference:[\s\S]+}/status": _asked(self.status_v2),
-            "/rest/job-configuration/job-history" + one: _asked(self.history),
-            "/rest/job-execution/job-details" + one: _asked(self.details),
-            "/rest/jobs/list-running": _asked(self.active),
+            "/rest/job-configuration/job-status" + one: {"GET": self.status},
+            r"/api/job-execution/{reference:[\s\S]+}/status": {"GET": self.status_v2},
+            "/rest/job-configuration/job-history" + one: {"GET": self.history},
+            "/rest/job-execution/job-details" + one: {"GET": self.details},
+            "/rest/jobs/list-running": {"GET": self.active},
             "/rest/job-execution": {"POST": self.trigger},
             "/rest/job-execution/sequential": {"POST": self.trigger_sequence},
             "/rest/job-execution/job-kill" + one: {"POST": self.stop},
@@ -195,7 +195,8 @@ class DatameerJobs:
         find, scope = self._store.definitions.find, asker.scope
         try:
             if _NUMBER.fullmatch(reference):
-                return await find(DefinitionKey.FILE_ID, number_of(reference), scope)
+                file_id = id_of(reference) or 0  # which no file has
+                return await find(DefinitionKey.FILE_ID, file_id, scope)
             if _UUID.fullmatch(reference):
                 return await find(DefinitionKey.UUID, reference.lower(), scope)
             path = normal_path("/" + reference.lstrip("/"))
@@ -273,10 +274,6 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
     status, error = refusals.answerable(error)
     reason = (refusals.by_kind(_WORDS, error) or "{0}").format(error)
     return _json(words.failure(reason), status, refusals.fields(error))
-
-
-def _asked(call: edge.Call) -> Mapping[str, edge.Call]:
-    return {"GET": call, "HEAD": call}
 
 
 def _json(value: object, status: int = 200, headers: Headers = ()) -> web.Response:

@@ -83,7 +83,8 @@ def job_record(job: Job, asked: Headers, response: Response | None, body: bytes)
 
 def not_yet(job: Job) -> Record:
     """Describe an ended job whose result may be available again in a moment."""
-    return job_record(replace(job, state=State.RUNNING), (), None, b"")
+    running = replace(job, state=State.RUNNING, cancel_asked_at=None)
+    return job_record(running, (), None, b"")
 
 
 def jobs_record(

@@ -10,12 +10,11 @@ from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.bulk import BulkOrder, described
 from jobstore.model.errors import OperationChanged, OperationNotFound, QueryInvalid
-from jobstore.model.nearest import nearest
 from jobstore.store import bulk
 from jobstore.store.bulk import Matched
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.web import standing, wire
-from jobstore.web.filters import limit_of
+from jobstore.web.filters import limit_of, values_of
 from jobstore.web.parameters import id_of
 
 _LARGEST: Final = 2**16
@@ -107,16 +106,11 @@ def _id(request: web.Request) -> int:
 
 def _page(query: MultiMapping[str]) -> tuple[int, int]:
     """Read the page of operations that is asked for."""
-    known = ("limit", "before")
-    for name in query:
-        if name not in known:
-            raise QueryInvalid(
-                f"{name[:100]}: no such parameter; did you mean {nearest(name, known)}?"
-            )
-    before = id_of(query.get("before", str(LARGEST_ID)))
+    values = values_of(query, ("limit", "before"))
+    before = id_of(values.get("before", str(LARGEST_ID)))
     if before is None or before > LARGEST_ID:
         raise QueryInvalid("before: expected the id of an operation")
-    return limit_of(query.get("limit")), before
+    return limit_of(values.get("limit")), before
 
 
 def _counted(order: BulkOrder, matched: Matched) -> dict[str, Any]:

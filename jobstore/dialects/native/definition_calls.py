@@ -16,7 +16,7 @@ from jobstore.model.schedule import next_fires
 from jobstore.targets.router import Router
 from jobstore.web import standing
 from jobstore.web.edge import run_of
-from jobstore.web.parameters import count_of
+from jobstore.web.parameters import count_of, value_of
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 1000
@@ -44,7 +44,7 @@ class DefinitionCalls:
         """List a page; ``next`` is the ``after`` of the page behind it."""
         limit = min(count_of(request.query, "limit", _PAGE), _LARGEST_PAGE)
         after = count_of(request.query, "after", 0)
-        path = request.query.get("path")
+        path = value_of(request.query, "path")
         scope = standing.scope(request)
         if path is not None:
             found = await self._at(path, scope)

@@ -62,6 +62,8 @@ class Events:
         seen = _seen(request.headers.get("Last-Event-ID", ""))
         if seen.progress == "end":
             return web.Response(status=204)  # which tells a browser not to come back
+        if request.method == "HEAD":  # nothing would end the wait for events
+            return web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         async with sse_response(
             request, send_timeout=self._stalled, ping_interval=_PING_SECONDS
         ) as stream:

@@ -27,6 +27,7 @@ from jobstore.targets.router import Router
 from jobstore.web import answers, prefer, refusals, standing
 from jobstore.web.ask import Ask
 from jobstore.web.edge import owner_of
+from jobstore.web.parameters import value_of
 from jobstore.web.taking import take_for
 
 # By this parameter a client says that a retry may lack what was secret.
@@ -193,7 +194,7 @@ def _insists(request: web.Request) -> bool:
     Raises:
         QueryInvalid: the parameter is invalid.
     """
-    said = request.query.get(_INSISTING, "no")
-    if said not in {"yes", "no"}:
+    said = value_of(request.query, _INSISTING)
+    if said not in {None, "yes", "no"}:
         raise QueryInvalid(f"{_INSISTING}: expected yes or no")
     return said == "yes"

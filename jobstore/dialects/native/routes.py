@@ -48,10 +48,9 @@ class NativeApi:
         self.at_once = jobs.at_once
         listed, shown, targets = definitions.page, definitions.show, TargetCalls(store)
         self._calls: Mapping[str, Mapping[str, Call]] = {
-            "/_jobs/definitions": {"GET": listed, "HEAD": listed, "POST": definitions.create},
+            "/_jobs/definitions": {"GET": listed, "POST": definitions.create},
             _DEFINITION: {
                 "GET": shown,
-                "HEAD": shown,
                 "PATCH": definitions.change,
                 "DELETE": definitions.delete,
             },
@@ -66,8 +65,8 @@ class NativeApi:
             "/_jobs/targets": {"GET": targets.list},
             "/_jobs/targets/{name}": {"PATCH": targets.change},
             "/_jobs/audit": {"GET": targets.trail},
-            monitoring.LIVE: {"GET": watched.live, "HEAD": watched.live},
-            monitoring.READY: {"GET": watched.ready, "HEAD": watched.ready},
+            monitoring.LIVE: {"GET": watched.live},
+            monitoring.READY: {"GET": watched.ready},
             monitoring.METRICS: {"GET": watched.metrics},
             "/_jobs/openapi.json": {"GET": self._described},
             _ONE: {"GET": jobs.read, "DELETE": jobs.delete},
@@ -75,8 +74,8 @@ class NativeApi:
             f"{_ONE}/attempts": {"GET": jobs.attempts},
             f"{_ONE}/events": {"GET": Events(store).follow},
             f"{_ONE}/messages": {"GET": messages.heads},
-            f"{_ONE}/request": {"GET": messages.request, "HEAD": messages.request},
-            f"{_ONE}/response": {"GET": messages.response, "HEAD": messages.response},
+            f"{_ONE}/request": {"GET": messages.request},
+            f"{_ONE}/response": {"GET": messages.response},
             f"{_ONE}/take": {"POST": jobs.take},
             f"{_ONE}/cancel": {"POST": jobs.cancel},
             f"{_ONE}/retry": {"POST": jobs.retry},
