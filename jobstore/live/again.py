@@ -10,7 +10,7 @@ from jobstore.model.errors import NoTarget
 from jobstore.model.job import Dialect, Job, Policy, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, Result
 from jobstore.model.message import REDACTED, Headers, Request, without
-from jobstore.store import bulk, events, repeating
+from jobstore.store import bulk, events, jobs, repeating
 from jobstore.store.bodies import Content
 from jobstore.store.bulk_steps import NeedsBody
 from jobstore.store.repeating import Repeatable
@@ -62,7 +62,10 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
     source: str | None,
     by: str = "",
 ) -> int:
-    """Submit an ended job again, note that at the old job, and return the new job's id.
+    """Submit an ended job again, note that at both jobs, and return the new job's id.
+
+    The notes are stored with the new job: without them, an operation on many jobs would send the
+    same request once more.
 
     Args:
         request: its stored request.
@@ -72,9 +75,12 @@ async def submit_again(  # noqa: PLR0913 - what another job needs
     """
     policy = await store.history.policy(job.id)
     again = submission_of(job, request, target, policy, administers=administers)
-    new = await store.submit(replace(again, source=source))
-    await store.operations.note(job.id, new, by)
-    return new
+
+    def note(tx: Transaction, new: int) -> None:
+        if tx.execute(jobs.LOCK, job_id=job.id).fetchone() is not None:  # it may be gone by now
+            events.note_retry(tx, job.id, new, by)
+
+    return await store.submissions.submit(replace(again, source=source), note)
 
 
 class Again:

@@ -16,7 +16,14 @@ from jobstore.live.results import checked
 from jobstore.live.timekeeping import Timekeeping
 from jobstore.live.upcoming import Upcoming
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import AnswerTooLarge, BodyTooLarge, JobNotFound
+from jobstore.model.errors import (
+    AnswerTooLarge,
+    BodyTooLarge,
+    JobNotFound,
+    StoreLost,
+    StoreUnavailable,
+    StoreUnsure,
+)
 from jobstore.model.handle import JobHandle
 from jobstore.model.job import Claim, Failure, Report
 from jobstore.model.message import Body, Response, body_size, chunks
@@ -25,7 +32,7 @@ from jobstore.store import ending, events, holding
 from jobstore.store.bodies import Bodies, Content
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.transaction import Operation, Outcome, Transaction
-from jobstore.store.writer import Turn, Writer
+from jobstore.store.writer import RETRY_SECONDS, Turn, Writer
 
 # Hears that the end of an attempt is stored, or what has kept it from that for good.
 Over: TypeAlias = Callable[[Exception | None], None]
@@ -65,6 +72,8 @@ class Attempts:
         self._boot = boot
         self._loop = asyncio.get_running_loop()
         self._reporting: set[JobHandle] = set()
+        # By job and attempt, the warnings that could not be written: its end writes them.
+        self._unwritten: dict[tuple[int, int], list[Report]] = {}
         self.abandoned: set[int] = set()
 
     async def captured(self, response: Response) -> ending.CapturedResponse:
@@ -118,13 +127,16 @@ class Attempts:
 
         def retry(tx: Transaction) -> bool:
             again_at = tx.now + int(seconds * SECOND)
+            self._make_up(tx, claim)
             queued = ending.retry(tx, claim, again_at, ended)
             if queued:
                 self._dispatcher.over(tx, claim)
             return queued
 
         self._timekeeping.check()
-        return await self._writer.post_until_stored(retry)
+        queued = await self._writer.post_until_stored(retry)
+        self._unwritten.pop((claim.job_id, claim.attempt), None)
+        return queued
 
     async def hold(self, claim: Claim, target: str, ended: AttemptEnded, *, sent: bool) -> bool:
         """Queue a job again whose target could not be reached.
@@ -149,6 +161,7 @@ class Attempts:
     def abandon(self, claim: Claim) -> None:
         """Abandon a job whose end cannot be stored; the next start recovers it."""
         self.abandoned.add(claim.job_id)
+        self._unwritten.pop((claim.job_id, claim.attempt), None)
         self._dispatcher.release(claim)
 
     def _end(self, claim: Claim, operation: Operation[None], over: Over) -> None:
@@ -158,14 +171,27 @@ class Attempts:
             if reporting is not None:  # what it said last may be on its way yet
                 with suppress(JobNotFound):
                     events.report(tx, reporting.snapshot(), self._boot.number)
+            self._make_up(tx, claim)
             operation(tx)
             self._dispatcher.over(tx, claim)
 
+        def told(outcome: Outcome) -> None:
+            if self._unwritten:
+                self._unwritten.pop((claim.job_id, claim.attempt), None)
+            over(outcome.error)
+
         turn = Turn.CHANGE if reporting is None else Turn.ALONE
-        self._writer.queue_until_stored(end, lambda outcome: over(outcome.error), abreast=turn)
+        self._writer.queue_until_stored(end, told, abreast=turn)
         # Who fetches the result, and the job that gets the slot, share the commit.
         self._upcoming.ending(claim.job_id)
         self._dispatcher.ending(claim.target)
+
+    def _make_up(self, tx: Transaction, claim: Claim) -> None:
+        """Store the warnings of an attempt that could not be written when they came."""
+        if self._unwritten:  # as hardly ever
+            for warning in self._unwritten.get((claim.job_id, claim.attempt), ()):
+                with suppress(JobNotFound):
+                    events.report(tx, warning, self._boot.number)
 
     def _reporting_of(self, claim: Claim) -> JobHandle | None:
         """Return the handle of an attempt whose last report is being written."""
@@ -192,7 +218,9 @@ class Attempts:
             return reported
 
         def written(outcome: Outcome) -> None:
-            if outcome.error is None and outcome.value != handle.snapshot():
+            if _may_be_written_later(outcome.error):
+                self._loop.call_later(RETRY_SECONDS, self._write_report, handle)
+            elif outcome.error is None and outcome.value != handle.snapshot():
                 self._write_report(handle)  # it has gone on meanwhile
             else:
                 self._reporting.discard(handle)
@@ -203,7 +231,13 @@ class Attempts:
         """Store a handler's warning."""
         if self._is_elsewhere(self.warned, report):
             return
-        self._writer.queue(lambda tx: events.report(tx, report, self._boot.number))
+
+        def written(outcome: Outcome) -> None:
+            if _may_be_written_later(outcome.error):
+                attempt = (report.job_id, report.attempt)
+                self._unwritten.setdefault(attempt, []).append(report)
+
+        self._writer.queue(lambda tx: events.report(tx, report, self._boot.number), written)
 
     def _is_elsewhere(self, call: Callable[[T], None], argument: T) -> bool:
         """Return whether this is not the loop's thread; if so, have the call made on the loop.
@@ -232,3 +266,8 @@ class Attempts:
         return await self._writer.run(
             lambda tx: events.report(tx, report, self._boot.number, scope)
         )
+
+
+def _may_be_written_later(error: Exception | None) -> bool:
+    """Return whether the store could not be written, which may be over in a moment."""
+    return isinstance(error, StoreUnavailable | StoreUnsure) and not isinstance(error, StoreLost)

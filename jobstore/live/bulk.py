@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -18,7 +17,6 @@ from jobstore.model.errors import (
     OperationChanged,
     OperationNotFound,
     ResultNotRestorable,
-    StoreError,
 )
 from jobstore.model.lifecycle import ENDED
 from jobstore.store import bulk, bulk_steps, ending, events, jobs, results, revisions
@@ -150,20 +148,6 @@ class BulkOperations:
             raise OperationNotFound(operation_id)
         await self._writer.run(lambda tx: bulk.stop(tx, operation_id, scope, by))
 
-    async def note(self, job_id: int, new: int, by: str = "") -> None:
-        """Note that a job was retried, so that no operation retries it again.
-
-        Args:
-            by: from where that was asked for, if it is known.
-        """
-
-        def note(tx: Transaction) -> None:
-            if all(tx.execute(jobs.GET_JOB, job_id=each).fetchone() for each in (job_id, new)):
-                events.note_retry(tx, job_id, new, by)
-
-        with suppress(StoreError):  # the new one is there all the same
-            await self._writer.run(note)
-
     # --- doing it -------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -179,6 +163,7 @@ class BulkOperations:
         while True:
             self._woken.clear()
             unfinished = await self._unfinished()
+            self._drop_copies(unfinished)
             if await self.run_once(unfinished, target_of):
                 continue
             try:
@@ -210,16 +195,28 @@ class BulkOperations:
         def step(tx: Transaction, is_over: IsOver) -> Stepped | None:
             return bulk_steps.step(tx, operation_id, is_over, acting)
 
+        stepped = None
         try:
             stepped = await self._steps.within(step)
         finally:
-            for content in copied.values():
-                self._submissions.release(content)
+            if stepped is not None and stepped.waits is not None:
+                self._copied[operation_id] = copied  # or it would be copied again at each try
+            else:
+                self._release(copied)
         if stepped is None:
             return 0
         if stepped.large is not None:
             self._copied[operation_id] = {stepped.large: await self._copy(stepped.large)}
         return stepped.passed + (stepped.large is not None)
+
+    def _drop_copies(self, unfinished: Sequence[int]) -> None:
+        """Release what was copied for operations that were stopped while they waited."""
+        for operation_id in self._copied.keys() - {*unfinished}:
+            self._release(self._copied.pop(operation_id))
+
+    def _release(self, copied: Mapping[int, Content | str]) -> None:
+        for content in copied.values():
+            self._submissions.release(content)
 
     async def _copy(self, job_id: int) -> Content | str:
         """Copy the body of a request for the next step, or return why not."""

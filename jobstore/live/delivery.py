@@ -95,6 +95,8 @@ class Deliveries:
     Attributes:
         readers: who is given which job's result at the moment, until it is delivered or held again.
         fresh: the answers that came last.
+        asked: by job, how many readers ask for its result at the moment. The file may say that it
+            is taken before it is known here to whom.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Deliveries:
         self.over = over
         self.readers: dict[int, Taking] = {}
         self.fresh = FreshAnswers()
+        self.asked: dict[int, int] = {}
 
     def reader(self, tx: Transaction, job_id: int) -> object | None:
         """Return the reader who is given a job's result, as far as a transaction has come."""
@@ -192,16 +195,21 @@ class Taking:
                 with a delivery, `over` has to be called.
         """
         self._gone = gone
+        asked, job_id = self._deliveries.asked, self._job_id
 
         def taken(outcome: Outcome) -> None:
+            others = asked.pop(job_id) - 1
+            if others:
+                asked[job_id] = others
             found = outcome.value
             told(self, None if found is None else self._delivery(found), outcome.error)
 
         def queue() -> None:
+            asked[job_id] = asked.get(job_id, 0) + 1
             # After the ends: it must find all of what they have written, or nothing.
             self._deliveries.writer.queue(self._take, taken, abreast=Turn.TAKE)
 
-        self._deliveries.upcoming.when_ended(self._job_id, queue)
+        self._deliveries.upcoming.when_ended(job_id, queue)
 
     def _delivery(self, found: Kept | Answered) -> Delivery:
         content, status = found.content, found.status
@@ -224,13 +232,18 @@ class Taking:
     def over(self, error: Exception | None = None) -> None:
         """End what `begin` began: the result was handed over, or is held again.
 
+        A large one that nobody has begun to read is as free as before.
+
         Args:
             error: why it could not be handed over, or None.
         """
-        if error is None:
-            self._release()
-        else:
+        if error is not None:
             self._give_back(_cause(error))
+            return
+        self._release()
+        if self.is_large and self._deliveries.boot.shared:  # the reader may never come back for it
+            job_id, boot = self._job_id, self._boot
+            self._deliveries.writer.queue(lambda tx: elsewhere.let_go(tx, job_id, boot))
 
     async def __aexit__(
         self,

@@ -32,7 +32,7 @@ from jobstore.model.errors import (
     StoreLost,
 )
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order
+from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order, Replay
 from jobstore.targets.router import Router, TargetRoute
 
 # The shortest time that an attempt may take too long, in seconds, and what part of its time.
@@ -41,6 +41,7 @@ _LATE: Final = 1 / 64
 # How long to wait before asking again how the targets stand.
 _AGAIN_SECONDS: Final = 1.0
 _SERVER_ERROR: Final = 500  # the first of the status codes: RFC 9110 section 15.6
+_UNREAD: Final = "the request could not be read, or the response not stored: see the server's log"
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +218,8 @@ class Executor:
                 how, headers = counted(outcome), claim.request.headers
                 self._meters.attempted(claim.target, how, seconds, headers)
             if again is Requeued.NO:
+                if running.handle.cancelled and isinstance(outcome, Failed):
+                    outcome = Stopped()  # since: that it was requested has been told
                 self._end(claim, outcome, over)
             else:
                 over(None)
@@ -262,6 +265,7 @@ class Executor:
             problem = PathLeaves() if route else NoTarget()
             return Failed(Failure.UNREACHABLE, str(problem))
         await self._store.others.trusted()
+        running.handle.unrepeatable = (claim.policy.replay or route.replay) is Replay.NEVER
         seconds = claim.policy.timeout or route.timeout
         limited: set[_Running] = set() if seconds is None else self._limits.after(seconds)
         limited.add(running)
@@ -275,8 +279,11 @@ class Executor:
             for _ in range(running.task.cancelling()):
                 running.task.uncancel()
             return Stopped() if running.handle.cancelled else expired(running.handle, seconds)
-        except StoreError:
-            raise
+        except StoreError as error:
+            if self._store.shared or isinstance(error, StoreLost):
+                raise  # whoever finds the claim recovers it
+            log.warning("job %d: %s", claim.job_id, error, extra=said_of("attempt", claim))
+            return Failed(Failure.BROKEN, _UNREAD)
         except JobstoreError as error:
             return unanswered(error)
         except Exception:

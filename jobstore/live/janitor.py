@@ -21,7 +21,7 @@ class Retention:
     """Retention times, in seconds; None means for ever.
 
     Args:
-        unfetched: a result that nobody fetched, from the end of its job.
+        unfetched: a result that nobody fetched, from the end of its job, or from its restoration.
         fetched: the payload of a job whose result was fetched, deleted or has expired.
         history: a job whose result can no longer be fetched, from its end.
         interval: the pause between two rounds.
@@ -71,20 +71,46 @@ class Janitor:
         """Do one round; return how many rows were deleted or changed.
 
         The space freed in the file is returned to the system between rounds.
+
+        Raises:
+            StoreError: something of it could not be done; what comes after that was tried all the
+                same, since it may make the room that was missing.
         """
-        done = await self._store.upkeep.redate()
-        if (before := self._ago(self._retention.unfetched)) is not None:
-            done += await self._store.results.expire(before)
-        if (before := self._ago(self._retention.fetched)) is not None:
-            done += await self._store.upkeep.purge(before)
-        counted = await self._store.upkeep.count()
-        if (before := self._ago(self._retention.history)) is not None:
-            done += await self._store.upkeep.forget(min(before, counted))
-        done += await self._store.sessions.forget()
-        done += await self._store.upkeep.sweep()
+        done, failed = 0, list[StoreError]()
+        for part in (
+            self._store.upkeep.redate,
+            self._expire,
+            self._purge,
+            self._forget,
+            self._store.sessions.forget,
+            self._store.upkeep.sweep,
+        ):
+            try:
+                done += await part()
+            except StoreLost:
+                raise
+            except StoreError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
         await self._store.file.renew_mark()
         await self._store.file.checkpoint()
         return done
+
+    async def _expire(self) -> int:
+        before = self._ago(self._retention.unfetched)
+        if before is None:
+            return 0
+        return await self._store.results.expire(before, spare_restored=True)
+
+    async def _purge(self) -> int:
+        before = self._ago(self._retention.fetched)
+        return 0 if before is None else await self._store.upkeep.purge(before)
+
+    async def _forget(self) -> int:
+        counted = await self._store.upkeep.count()
+        before = self._ago(self._retention.history)
+        return 0 if before is None else await self._store.upkeep.forget(min(before, counted))
 
     def _ago(self, seconds: float | None) -> int | None:
         if seconds is None:

@@ -39,11 +39,13 @@ class Owners:
 
     Args:
         limits: the limits.
+        steady: a clock that nobody sets: an owner must not be refused for as long as the wall clock
+            is put back.
     """
 
-    def __init__(self, limits: OwnerLimits, clock: Clock) -> None:
+    def __init__(self, limits: OwnerLimits, steady: Clock) -> None:
         self._limits = limits
-        self._clock = clock
+        self._steady = steady
         # By account, until when its submissions have used up what it may submit.
         self._used: OrderedDict[int, float] = OrderedDict()
 
@@ -84,7 +86,7 @@ class Owners:
         """
         if not self._limits.rate:
             return
-        self._used[account] = self._used_after(self._used.get(account), self._clock(), jobs)
+        self._used[account] = self._used_after(self._used.get(account), self._steady(), jobs)
         self._used.move_to_end(account)
         while len(self._used) > _REMEMBERED:
             self._used.popitem(last=False)
@@ -103,8 +105,8 @@ class Owners:
         """Return until when an owner's allowance is used up, after some more jobs.
 
         Args:
-            used: until when it was used up, in seconds since 1970; None if it was not.
-            clock: microseconds since 1970.
+            used: until when it was used up, in seconds of the same clock; None if it was not.
+            clock: the time, in microseconds.
 
         Raises:
             OwnerLimit: the rate is exceeded.

@@ -86,7 +86,7 @@ class Results:
         job = jobs.if_visible(job_id, row, scope)
         if job.result in AWAITED:
             return job
-        if may_come_back(job) and await self.on_its_way(job_id):
+        if may_come_back(job) and await self._may_be_on_its_way(job_id):
             return replace(job, result=Result.HELD)
         raise JobNotFound(job_id)
 
@@ -96,6 +96,10 @@ class Results:
             return job_id in self._deliveries.readers
         asked = {"job_id": job_id, "now": self._clock(), "own_boot": self._boot.number}
         return await self._points.row(elsewhere.ON_ITS_WAY, **asked) is not None
+
+    async def _may_be_on_its_way(self, job_id: int) -> bool:
+        """Return whether a result is being delivered, or was taken for somebody a moment ago."""
+        return job_id in self._deliveries.asked or await self.on_its_way(job_id)
 
     async def read(self, job_id: int, scope: int | None = None) -> Reading:
         """Look at a job and its result without taking it.
@@ -144,7 +148,7 @@ class Results:
         row = await self._points.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
         if row is None and asker.scope is None:
             row = await self._points.row(submitting.ANY_TAGGED, tag=tag)
-        if row is None or not (row[1] in AWAITED or await self.on_its_way(row[0])):
+        if row is None or not (row[1] in AWAITED or await self._may_be_on_its_way(row[0])):
             raise JobNotFound(tag)
         job_id: int = row[0]
         return job_id
@@ -255,19 +259,29 @@ class Results:
             deleted, after = deleted + len(ids), max(ids)
         return deleted
 
-    async def expire(self, before: int, scope: int | None = None) -> int:
+    async def expire(
+        self, before: int, scope: int | None = None, *, spare_restored: bool = False
+    ) -> int:
         """Expire results of jobs that ended before a time; return how many.
 
         Args:
             before: microseconds since 1970.
             scope: only those of this account; None for all.
+            spare_restored: whether a result that was restored since that time is spared.
         """
         expired, since = 0, -jobs.LARGEST_ID
+        restored_since = before if spare_restored else jobs.LARGEST_ID
 
         def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
             busy = encode_ids(self._deliveries.reserved(tx))
             return results.expire_step(
-                tx, since=since, before=before, busy=busy, scope=scope, limit=limit
+                tx,
+                since=since,
+                before=before,
+                restored_since=restored_since,
+                busy=busy,
+                scope=scope,
+                limit=limit,
             )
 
         async for found in self._steps.each(step):

@@ -127,7 +127,7 @@ class Store:
         self._bodies = Bodies(writer, reader, limits.inline)
         self._requests = FreshRequests()
         self.dispatcher = Dispatcher(writer, self._claim, queued, boot, limits.owner.running)
-        owners = Owners(limits.owner, clock) if boot.number else None
+        owners = Owners(limits.owner, watch.steady) if boot.number else None
         self._admission = Admission(
             self.dispatcher, owners, limits.queue, limits.depth, shared=boot.shared
         )
@@ -191,6 +191,7 @@ class Store:
         self.spans: Spans | None = None
         self.pulse = Pulse(writer)
         self._roll: AccountSnapshot | None = None
+        self._behind = False  # whether others have added jobs that could not be counted yet
         self._subscribers = self._hearing(deliveries)
         writer.committed = self._subscribers.committed
 
@@ -254,6 +255,11 @@ class Store:
         self.dispatcher.stop()
 
     @property
+    def shared(self) -> bool:
+        """Whether other nodes work on the same store."""
+        return self._boot.shared
+
+    @property
     def accepting(self) -> bool:
         """Whether jobs are accepted, unless something else prevents it."""
         return self._admission.open
@@ -294,10 +300,12 @@ class Store:
         while not came:
             self._writer.look()
             await self._refresh()
-            came = await self.others.beat()
+            came = await self.others.beat() or self._behind
+        self._behind = True
         self.operations.wake()
         self.changes.note(more=not self._boot.shared)  # nodes tell one another
         await self._recount()
+        self._behind = False
 
     def tell(self, tell: Tell) -> None:
         """Notify other nodes of what happens here."""

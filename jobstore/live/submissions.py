@@ -6,7 +6,7 @@ once, already running. A submission with a known idempotency key creates no seco
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from jobstore.live.admission import Admission
 from jobstore.live.dispatch import Dispatcher
@@ -26,6 +26,9 @@ from jobstore.store.writer import Turn, Writer
 
 if TYPE_CHECKING:
     from jobstore.live.spans import Spans
+
+# What else is written with a new job, whose id it gets: both are stored, or neither.
+Also: TypeAlias = Callable[[Transaction, int], None]
 
 
 class Submissions:
@@ -63,11 +66,12 @@ class Submissions:
         self.refused: Callable[[Exception], None] = _unheard
         self.spans: Spans | None = None
 
-    async def submit(self, submission: Submission) -> int:
+    async def submit(self, submission: Submission, also: Also | None = None) -> int:
         """Accept a job.
 
         Args:
             submission: what to run; its request's body is read here.
+            also: writes something with it, if it is a new job; None for nothing.
 
         Returns:
             the job's id, once the job is on the disk; if the same request came before with the
@@ -83,16 +87,18 @@ class Submissions:
             StoreError: it could not be written.
         """
         if self.spans is not None:
-            return await self._submit_traced(self.spans, submission)
-        return await self._submit_counted(submission)
+            return await self._submit_traced(self.spans, submission, also)
+        return await self._submit_counted(submission, also)
 
-    async def _submit_traced(self, spans: "Spans", submission: Submission) -> int:
+    async def _submit_traced(
+        self, spans: "Spans", submission: Submission, also: Also | None
+    ) -> int:
         """Make a span for a submission."""
         job_id: int | None = None
         failed: Exception | None = None
         submission, span = spans.send(submission)
         try:
-            job_id = await self._submit_counted(submission)
+            job_id = await self._submit_counted(submission, also)
         except Exception as error:
             failed = error
             raise
@@ -101,26 +107,27 @@ class Submissions:
         finally:
             spans.sent(span, job_id, failed)
 
-    async def _submit_counted(self, submission: Submission) -> int:
+    async def _submit_counted(self, submission: Submission, also: Also | None) -> int:
         try:
-            return await self._submit(submission)
+            return await self._submit(submission, also)
         except JobstoreError as error:
             self.refused(error)
             raise
 
-    async def _submit(self, submission: Submission) -> int:
+    async def _submit(self, submission: Submission, also: Also | None) -> int:
         self._admission.check(submission.account)
         body, limit = submission.request.body, self._limits.body
         summed = None if submission.key is None else idempotency.digest()
         if self._bodies.is_small(body) and len(body) <= limit:
             if summed:
                 summed.update(body)
-            operation = self._operation(submission, body, summed)
-            return await self._writer.run(operation, abreast=self._turn(submission))
+            operation = self._operation(submission, body, summed, also)
+            turn = Turn.ALONE if also else self._turn(submission)
+            return await self._writer.run(operation, abreast=turn)
         content = await self._bodies.received(chunks(body), "request", limit, summed)
         try:
             self._admission.check_open()
-            return await self._writer.run(self._operation(submission, content, summed))
+            return await self._writer.run(self._operation(submission, content, summed, also))
         finally:
             self._bodies.release(content)
 
@@ -297,6 +304,7 @@ class Submissions:
         submission: Submission,
         content: Content,
         summed: idempotency.Digest | None,
+        also: Also | None = None,
     ) -> Operation[int]:
         """Return the operation that inserts a job."""
         keyed = _keyed(submission, summed)
@@ -317,6 +325,8 @@ class Submissions:
             put = self._put(tx, submission, content, self._boot.number if starts else None, depth)
             if keyed:
                 keys.keep(tx, submission, keyed, put.job_id)
+            if also is not None:
+                also(tx, put.job_id)
             if starts:
                 tx.tell(Started(self._claim_at_once(submission, content, put, depth)))
             return put.job_id

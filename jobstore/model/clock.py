@@ -11,7 +11,8 @@ virtual machine resumes. The store handles that as follows:
 * Results do not age when the clock is set forward: a result that was held before that is kept by
   its true age. If the clock is set back, results are kept longer by that amount, but times more
   than a day ahead of the clock count as now.
-* Whatever is only measured uses a monotonic clock: time limits, long polls, logins.
+* Whatever is only measured uses a monotonic clock: time limits, long polls, logins, and how fast
+  owners submit.
 """
 
 import asyncio
@@ -56,11 +57,14 @@ class ClockWatch:
     Args:
         wall: microseconds since 1970.
         steady: microseconds since an arbitrary point, never set.
+
+    Attributes:
+        steady: the same clock.
     """
 
     def __init__(self, wall: Clock = now, steady: Clock = steady) -> None:
         self._wall = wall
-        self._steady = steady
+        self.steady = steady
         self._ahead = self._measured()
         self._settings: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
 
@@ -70,7 +74,7 @@ class ClockWatch:
         by, self._ahead = ahead - self._ahead, ahead
         if abs(by) < NOTICED:
             return 0
-        self._settings.append((self._steady(), by))
+        self._settings.append((self.steady(), by))
         return by
 
     def overlook(self, by: int) -> None:
@@ -86,7 +90,7 @@ class ClockWatch:
         """
         most = total = 0
         for at, by in reversed(self._settings):
-            if self._steady() - at >= age:
+            if self.steady() - at >= age:
                 break
             total += by
             most = max(most, total)
@@ -94,9 +98,9 @@ class ClockWatch:
 
     def _measured(self) -> int:
         for _ in range(_LOOKS):
-            before = self._steady()
+            before = self.steady()
             ahead = self._wall() - before
-            if self._steady() - before < _BRIEF:
+            if self.steady() - before < _BRIEF:
                 break
         return ahead
 

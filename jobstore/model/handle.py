@@ -44,6 +44,7 @@ class JobHandle:
         depth: how many jobs led to this one, each of which submitted the next.
         source: the address that the job was submitted from, or None.
         connecting: whether its request waits for a connection, so that nothing of it was sent.
+        unrepeatable: whether its request must not be sent twice, whatever its method.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class JobHandle:
         "id",
         "owner",
         "source",
+        "unrepeatable",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a handler may know of its job
@@ -81,6 +83,7 @@ class JobHandle:
         self._counters: dict[str, int] = {}
         self._cancelled = False
         self.connecting = False
+        self.unrepeatable = False
 
     @property
     def progress(self) -> float | None:
@@ -112,8 +115,9 @@ class JobHandle:
 
         Args:
             name: the counter, such as ``IMPORT_RECORDS``.
-            amount: what to add.
+            amount: what to add; any kind of whole number.
         """
+        name, amount = str(name), int(amount)  # NumPy's, for one, could not be stored
         with _COUNTING:  # several threads may work for one job
             self._counters = {**self._counters, name: self._counters.get(name, 0) + amount}
         if self._reporter:
@@ -122,7 +126,7 @@ class JobHandle:
     def warn(self, message: str) -> None:
         """Add a warning to the job's history."""
         if self._reporter and self.id is not None:
-            warning = Report(job_id=self.id, attempt=self.attempt, warnings=(message,))
+            warning = Report(job_id=self.id, attempt=self.attempt, warnings=(str(message),))
             self._reporter.warned(warning)
 
     def snapshot(self) -> Report:

@@ -244,7 +244,10 @@ ANY_FOLLOWER: Final = Statement(
 )
 _followers: Final = and_(still_in_state(State.QUEUED), _job.follows == bindparam("job_id"))
 RELEASE: Final = Statement(
-    update(schema.JOB).where(_followers).values(follows=null()).returning(_job.id, _job.target)
+    update(schema.JOB)
+    .where(_followers)
+    .values(follows=null())
+    .returning(_job.id, _job.target, _job.submitted_at, _job.not_before)
 )
 CANCEL_FOLLOWERS: Final = Statement(
     ended_by(Event.CANCEL).where(_followers).values(detail=bindparam("because"))
@@ -261,9 +264,13 @@ def _followed(tx: Transaction) -> bool:
 def _release(tx: Transaction, job_id: int) -> None:
     """Release the jobs that waited for the success of a job."""
     rows = tx.execute(RELEASE, job_id=job_id).fetchall() if _followed(tx) else ()
-    if rows:
-        events.note_release(tx, job_id, [row[0] for row in rows])
-        claiming.tell_ready(tx, (row[1] for row in rows))
+    if not rows:
+        return
+    for follower, _, submitted_at, not_before in rows:
+        if not_before is None:  # it can run only from now on
+            tx.execute(claiming.DELAY, job_id=follower, length=tx.now - submitted_at)
+    events.note_release(tx, job_id, [row[0] for row in rows])
+    claiming.tell_ready(tx, (row[1] for row in rows))
 
 
 def _cancel_queued(tx: Transaction, statement: Statement, job_id: int, because: str) -> list[int]:

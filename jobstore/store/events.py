@@ -58,7 +58,7 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
         boot=boot,
         claimed_attempt=report.attempt,
         percent=report.progress,
-        counted=json.dumps(dict(report.counters)) if report.counters else None,
+        counted=_written(report.counters) if report.counters else None,
     ).fetchone()
     if row is None:
         raise JobNotFound(report.job_id)
@@ -67,6 +67,10 @@ def report(tx: Transaction, report: Report, boot: int, scope: int | None = None)
         note(tx, report.job_id, "warned", message)
     tx.tell(Changed(report.job_id))
     return row[0] is not None
+
+
+def _written(counters: Mapping[str, int]) -> str:
+    return json.dumps({writable(name): count for name, count in counters.items()})
 
 
 def _no_earlier_than_it(job_id: ColumnElement[int]) -> ColumnElement[int]:

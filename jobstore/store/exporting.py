@@ -113,7 +113,7 @@ async def exported(
                     yield {"definition": await _definition_record(history, definition)}
                 async for record in _with_pieces(history, found, hidden):
                     yield record
-                jobs += 1
+                    jobs += "job" in record
     yield {"end": {"jobs": jobs}}
 
 
@@ -127,15 +127,18 @@ async def _with_pieces(
 ) -> AsyncIterator[Record]:
     """Yield the pieces of a job's large bodies, and then the job.
 
-    Bodies may be deleted while they are read. Then the job has changed too, and is read again;
-    pieces written before belong to nothing.
+    Bodies may be deleted while they are read. Then the job has changed too, and is read again, or
+    is left out if it is gone as well; pieces written before belong to nothing.
     """
     job_id = found.record["id"]
     try:
         async for piece in _pieces(history, job_id, found.large):
             yield piece
     except BodyGone:
-        (found,) = await _read(history, [job_id], hidden)
+        again = await _read(history, [job_id], hidden)
+        if not again:
+            return
+        (found,) = again
         async for piece in _pieces(history, job_id, found.large):
             yield piece
     yield {"job": found.record}

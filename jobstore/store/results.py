@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Select,
     Update,
     and_,
@@ -43,6 +44,7 @@ from jobstore.store.transaction import Transaction
 _job: Final = schema.JOB.c
 _response: Final = schema.RESPONSE.c
 _body: Final = schema.BODY.c
+_event: Final = schema.EVENT.c
 _take: Final = (
     result_event(Event.TAKE)
     .where(this_job)
@@ -97,7 +99,8 @@ def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
     if tx.shared:
         elsewhere.let_go(tx, job_id, reader)
         tx.tell(Changed(job_id))  # who waits for it at another node
-    events.note(tx, job_id, "delivery broken", detail)
+    if tx.execute(jobs.LOCK, job_id=job_id).fetchone() is not None:  # it may be forgotten by now
+        events.note(tx, job_id, "delivery broken", detail)
 
 
 def require_own(tx: Transaction, job_id: int, scope: int | None) -> None:
@@ -138,7 +141,7 @@ def restore(tx: Transaction, job_id: int, because: str | None = None) -> None:
     if not tx.execute(RESTORE, job_id=job_id).fetchone():
         raise ResultNotRestorable(job_id, _WHY_NOT_RESTORABLE[result])
     tx.tally.passed(result, Result.HELD)
-    events.note(tx, job_id, "restored", because)
+    events.note(tx, job_id, events.RESTORED, because)
     tx.tell(Changed(job_id))
 
 
@@ -261,12 +264,23 @@ def delete_step(tx: Transaction, awaited: Result, **values: object) -> list[int]
     return ids
 
 
+def not_restored(since: str) -> ColumnElement[bool]:
+    """Match jobs whose result was not restored since a time: what was waits for its reader anew.
+
+    Args:
+        since: the name of the parameter.
+    """
+    restored = _event.event == constant(events.RESTORED)
+    return ~exists().where(_event.job_id == _job.id, restored, _event.at >= bindparam(since))
+
+
 _outlived: Final = (
     select(_job.id)
     .where(
         with_result(Result.HELD),
         _job.finished_at >= bindparam("since"),
         _job.finished_at < bindparam("before"),
+        not_restored("restored_since"),
         _job.id.not_in(listed("busy")),
         in_scope,
     )

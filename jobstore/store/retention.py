@@ -92,7 +92,11 @@ def _counted(*which: ColumnElement[bool]) -> Statement:
     return Statement(select(func.count()).select_from(found))
 
 
-EXPIRING: Final = _counted(with_result(Result.HELD), _job.finished_at < bindparam("before"))
+EXPIRING: Final = _counted(
+    with_result(Result.HELD),
+    _job.finished_at < bindparam("before"),
+    results.not_restored("before"),
+)
 PURGING: Final = _counted(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
 
 # --- times that cannot be right -------------------------------------------------------------------

@@ -251,6 +251,7 @@ class _Sending:
             isinstance(error, ServerDisconnectedError | OSError)
             and self._upload is None
             and self._request.method in IDEMPOTENT
+            and not self._handle.unrepeatable
         )
 
     def _failure(self, error: Exception) -> Exception:

@@ -33,9 +33,13 @@ _ADDED: Final = ("Content-Type", "Server")
 # To close a socket without waiting for what is still to be sent: struct linger of socket(7).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 _LENGTH: Final = "Jobstore-Content-Length"
+_TOO_SLOWLY: Final = "read too slowly"
 # For how long nothing of the body of a request may arrive that is ours to take, in seconds.
 BODY_SECONDS: Final = 60.0
 _SLOWEST_READER: Final = 64 * 1024  # bytes per second
+# For how long a reader may take over each piece of a result, in seconds: meanwhile nobody else can
+# have it, and nobody can delete it.
+PIECE_SECONDS: Final = 600.0
 _GIVEN: Final = web.ResponseKey("jobstore.given", frozenset)
 _EMPTY: Final = web.ResponseKey("jobstore.empty", bool)
 # The origin of a page that may read the answer, though it is another server's.
@@ -68,15 +72,16 @@ async def deliver(
 
     Raises:
         AnswerUnsendable: it cannot be sent over HTTP.
-        ConnectionError: the connection broke before the last byte was handed over.
+        ConnectionError: the connection broke before the last byte was handed over, or was broken
+            off, since the reader took nothing for too long.
     """
     answer = _answer(response, given_fields(response, extra))
     if explicit and response.status == HTTPStatus.NO_CONTENT:
         explicitly_empty(answer)
     if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
         answer.content_length = body_size(response.body)
-    await _send(answer, request, response)
-    await handed_over(request.protocol)
+    await _send(answer, request, response, PIECE_SECONDS)
+    await handed_over_within(PIECE_SECONDS, request.protocol)
     return answer
 
 
@@ -107,7 +112,7 @@ async def read_in_time(request: web.BaseRequest, size: int) -> AsyncIterator[Non
             yield
     except TimeoutError as error:
         _break_off(request.transport)
-        raise ConnectionAbortedError("read too slowly") from error
+        raise ConnectionAbortedError(_TOO_SLOWLY) from error
 
 
 def _answer(response: Response, headers: Headers) -> web.StreamResponse:
@@ -121,18 +126,34 @@ def _answer(response: Response, headers: Headers) -> web.StreamResponse:
     return answer
 
 
-async def _send(answer: web.StreamResponse, request: web.BaseRequest, response: Response) -> None:
+async def _send(
+    answer: web.StreamResponse,
+    request: web.BaseRequest,
+    response: Response,
+    seconds: float | None = None,
+) -> None:
+    """Send an answer.
+
+    Args:
+        seconds: for how long a reader may take over each piece of a stream, or None.
+    """
     heads.fit(request, tuple(answer.headers.items()), answer.reason)
     await answer.prepare(request)
     if not isinstance(response.body, bytes):
-        await _stream(answer, request, response.body)
+        await _stream(answer, request, response.body, seconds)
     await answer.write_eof()
 
 
-async def _stream(answer: web.StreamResponse, request: web.BaseRequest, body: Stream) -> None:
+async def _stream(
+    answer: web.StreamResponse, request: web.BaseRequest, body: Stream, seconds: float | None
+) -> None:
     try:
         async for chunk in chunks(body):
-            await answer.write(chunk)
+            async with asyncio.timeout(seconds):
+                await answer.write(chunk)
+    except TimeoutError as error:
+        _break_off(request.transport)
+        raise ConnectionAbortedError(_TOO_SLOWLY) from error
     except JobstoreError as error:
         # Too late for another answer: only a broken connection says that this one is not whole.
         _break_off(request.transport)
@@ -216,6 +237,20 @@ def _take_back(response: web.StreamResponse) -> None:
         for name in _ADDED:
             if name.lower() not in given:
                 response.headers.popall(name, None)
+
+
+async def handed_over_within(seconds: float | None, client: web.RequestHandler) -> None:
+    """Wait as `handed_over` does, and break off the connection of a reader who takes too long.
+
+    Raises:
+        ConnectionError: it was broken off, or broke.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await handed_over(client)
+    except TimeoutError as error:
+        _break_off(client.transport)
+        raise ConnectionAbortedError(_TOO_SLOWLY) from error
 
 
 async def handed_over(client: web.RequestHandler) -> None:

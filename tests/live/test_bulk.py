@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from jobstore.live import Limits, Store, shared_store
+from jobstore.live.again import submit_again
 from jobstore.model.bulk import BulkAction, BulkOrder, BulkState
 from jobstore.model.errors import NoTarget, OperationChanged, OperationNotFound
 from jobstore.model.lifecycle import State
 from jobstore.store import bulk
 from jobstore.store.search import Search
 from jobstore.store.steps import Pace
+from tests.loop import turns
 from tests.stock import Stock
 from tests.stores import (
     START,
@@ -233,3 +235,55 @@ async def test_what_was_counted_can_be_frozen_and_what_was_deleted_be_found_agai
         assert await store.history.among(ids, 1) == []
     said = rows(store_path, "SELECT detail FROM event WHERE event = 'deleted' ORDER BY id")
     assert said == [("by operation 1",), ("by operation 1",), ("by alice",)]
+
+
+async def test_a_large_body_is_copied_once_however_long_the_queue_is_full(
+    store_path: Path,
+) -> None:
+    async with opened(store_path, Limits(queue=1, inline=10)) as store:
+        (old,) = await ended(store, 1, b"x" * 100)
+        waiting = await Stock(store, StandingClock()).queued()
+        operation = await make(store, RETRY)
+        for _ in range(6):
+            await store.operations.run_once([operation], anywhere)
+        assert (await store.operations.get(operation)).waits
+        assert rows(store_path, "SELECT job_id FROM body ORDER BY id") == [(old,), (None,)]
+        await store.cancel(waiting)
+        await store.operations.finish(operation, anywhere)
+        assert (await store.operations.get(operation)).done == 1
+        await store.upkeep.sweep()
+    assert rows(store_path, "SELECT count(*) FROM body WHERE job_id IS NOT NULL") == [(2,)]
+
+
+async def test_what_was_copied_for_an_operation_that_is_stopped_is_swept_away(
+    store_path: Path,
+) -> None:
+    async with opened(store_path, Limits(queue=1, inline=10)) as store:
+        await ended(store, 1, b"x" * 100)
+        await Stock(store, StandingClock()).queued()
+        operation = await make(store, RETRY)
+        running = asyncio.create_task(store.operations.run(anywhere))
+        while not (await store.operations.get(operation)).waits:
+            pass
+        await store.operations.stop(operation)
+        store.operations.wake()
+        while rows(store_path, "SELECT count(*) FROM body") != [(1,)]:
+            await store.upkeep.sweep()
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_a_retry_whose_client_has_left_is_noted_all_the_same(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        (old,) = await ended(store, 1)
+        job = await store.history.job(old)
+        request = await store.history.request(job)
+        assert request is not None
+        again = submit_again(store, job, request, "/", administers=True, source=None)
+        retrying = asyncio.create_task(again)
+        while rows(store_path, "SELECT count(*) FROM job") != [(2,)]:
+            await turns(1)
+        retrying.cancel()
+        await asyncio.wait([retrying])
+        assert (await store.operations.match(BulkAction.RETRY, DONE)).count == 0
+    assert timeline(store_path, old)[-1] == "tried again"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from jobstore.live import Store
+from jobstore.live import Store, Taking
 from jobstore.model.errors import BeingDelivered, DeliveryRefused, JobNotFound
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result, State
@@ -173,6 +173,39 @@ async def test_a_result_is_not_called_gone_before_it_is_on_the_disk_that_it_is_h
             await store.waits.ended(job_id, 3600)
             _, body = await taken(store, job_id)
         assert body == answer.body
+
+
+@pytest.mark.file  # a node looks at its database only when it has told of the commit
+async def test_a_result_is_not_called_gone_before_it_is_known_here_that_somebody_has_it(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store)
+        async with held_up(store_path):
+            reader = await begun(_linger(store, job_id, asyncio.Event()))
+        while states(store_path)[job_id] != ("done", "taken"):
+            pass  # and the loop does not turn
+        assert (await store.results.peek(job_id)).result is Result.HELD
+        reader.cancel()
+        await asyncio.wait([reader])
+        assert (await taken(store, job_id))[1] == HELLO.body
+
+
+async def test_a_large_result_that_its_reader_never_began_to_read_is_free_for_all(
+    store_path: Path,
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, LARGE)
+        reserved: asyncio.Future[Taking] = asyncio.get_running_loop().create_future()
+        store.results.taking(job_id).begin(
+            lambda: False, lambda taking, *_: reserved.set_result(taking)
+        )
+        taking = await reserved
+        assert taking.is_large
+        taking.over()
+        await store._writer.drained()  # noqa: SLF001 - there is nobody to be told
+        async with beside(store_path) as other:
+            assert (await taken(other, job_id))[1] == LARGE.body
 
 
 async def waits(store: Store, job_id: int) -> Job:
@@ -385,10 +418,12 @@ async def test_a_large_result_that_goes_away_while_it_is_read_is_not_called_deli
     assert states(store_path) == {job_id: ("done", "deleted")}
 
 
-async def purged_meanwhile(store: Store, job_id: int) -> None:
+async def purged_meanwhile(store: Store, job_id: int, *, forgotten: bool = False) -> None:
     """Take a result, and break off when its payload has been purged."""
     async with store.results.take(job_id):
         assert await store.upkeep.purge(START + 1) == 1
+        if forgotten:
+            assert await store.upkeep.forget(START + 1) == 1
         raise GoneError
 
 
@@ -402,3 +437,13 @@ async def test_what_was_purged_while_it_was_read_is_not_held_again_without_its_p
         with pytest.raises(JobNotFound):
             await taken(store, job_id)
     assert states(store_path) == {job_id: ("done", "taken")}
+
+
+async def test_a_delivery_may_break_off_when_its_job_is_forgotten(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store)
+        with pytest.raises(GoneError):
+            await purged_meanwhile(store, job_id, forgotten=True)
+        with pytest.raises(JobNotFound):
+            await taken(store, job_id)
+        assert not store.delivering

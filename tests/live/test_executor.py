@@ -1,7 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ import pytest
 
 from jobstore.live import Store
 from jobstore.live.executor import Executor
-from jobstore.model.errors import TargetBroken, TargetUnreachable
+from jobstore.model.errors import StoreBusy, StoreFailing, TargetBroken, TargetUnreachable
 from jobstore.model.handle import JobHandle
-from jobstore.model.job import Failure, Job
+from jobstore.model.job import Claim, Failure, Job, Order, Replay
 from jobstore.model.lifecycle import State
 from jobstore.model.message import Request, Response
+from jobstore.store.sqlite import engine as sqlite
+from jobstore.targets import Target
 from jobstore.targets.router import Router, TargetRoute
-from tests.stores import begun, held_up, opened, states, submission, taken
+from jobstore.targets.upstream import Upstream
+from tests.peers import OK, Services
+from tests.stores import begun, beside, held_up, opened, rows, states, submission, taken
+from trials.sockets import read_head
 
 
 @dataclass(eq=False)
@@ -44,7 +50,7 @@ class Patient:
 
 
 @asynccontextmanager
-async def executing(store: Store, target: Patient, **limits: Any) -> AsyncIterator[Executor]:
+async def executing(store: Store, target: Target, **limits: Any) -> AsyncIterator[Executor]:
     """Run a store's jobs on a target while the context lasts."""
     route = TargetRoute(name="/", target=target, **{"concurrency": 2, **limits})
     executor = Executor(store, Router([route]), max_attempts=3)
@@ -242,3 +248,106 @@ async def test_what_still_runs_after_the_drain_stays_claimed_for_the_next_start(
         assert "1 jobs are still running after 0 s" in caplog.text
     assert exchange.answer.cancelled()
     assert states(store_path) == {job_id: ("running", "none")}
+
+
+# --- what is sent once ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replay", [Replay.IDEMPOTENT, Replay.NEVER])
+async def test_what_must_not_be_sent_twice_is_not_where_a_connection_turns_out_to_be_closed(
+    store_path: Path, replay: Replay
+) -> None:
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await read_head(reader))
+        writer.write(OK)
+        with suppress(asyncio.IncompleteReadError):
+            asked.append(await read_head(reader))
+            writer.close()
+
+    async with AsyncExitStack() as stack:
+        url = await Services(stack).listen(talk)
+        target = await stack.enter_async_context(Upstream.open(url))
+        store = await stack.enter_async_context(opened(store_path))
+        await stack.enter_async_context(executing(store, target, replay=replay))
+        await ended(store, await store.submit(submission()))
+        job = await ended(store, await store.submit(submission()))
+    sent_twice = replay is Replay.IDEMPOTENT
+    assert (job.state, len(asked)) == ((State.DONE, 3) if sent_twice else (State.FAILED, 2))
+
+
+# --- while the store cannot be written ------------------------------------------------------------
+
+
+@pytest.mark.file  # a database that is slow is waited for
+async def test_what_a_handler_says_while_the_store_cannot_be_written_is_written_with_its_end(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 20)
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        async with held_up(store_path):
+            exchange.handle.warn("row 17 is odd")
+            exchange.handle.count("ROWS", 7)
+            await store._writer.drained()  # noqa: SLF001 - it says so to nobody
+        exchange.answer.set_result(Response(status=200))
+        job = await ended(store, job_id)
+    assert (job.warnings, job.counters) == (1, {"ROWS": 7})
+    assert rows(store_path, "SELECT detail FROM event WHERE event = 'warned'") == [
+        ("row 17 is odd",)
+    ]
+
+
+@pytest.mark.file  # nodes tell one another
+async def test_what_another_process_put_in_is_looked_for_until_that_works(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 20)
+    orders: list[Order] = []
+    async with opened(store_path) as store:
+        store.work({"/": 1}, orders.append)
+        async with beside(store_path) as command:
+            await command.submit(submission())
+        async with held_up(store_path):
+            with pytest.raises(StoreBusy):
+                await store.noticed()
+        async with asyncio.timeout(30):
+            await store.noticed()
+        await store._writer.drained()  # noqa: SLF001 - there is nothing to wait for
+        assert ([type(order) for order in orders], store.queue()[0]) == ([Claim], 0)
+
+
+@pytest.mark.file  # a node waits for its database, and its claim is recovered
+async def test_a_job_whose_request_cannot_be_read_for_a_moment_ends(store_path: Path) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target, concurrency=1):
+        job_id = await store.submit(submission("PUT"))
+        error = StoreFailing(store_path, "disk I/O error")
+        (await target.asked.get()).answer.set_exception(error)
+        job = await ended(store, job_id)
+        assert (job.state, job.failure) == (State.FAILED, Failure.BROKEN)
+        assert "could not be read" in str(job.detail)
+        await store.submit(submission())
+        await target.asked.get()  # which has the slot now
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "kept"),
+    [("ROWS", Decimal(5), {"ROWS": 5}), ("\ud800", 1, {"\\ud800": 1}), ("A\0", 1, {"A\\x00": 1})],
+)
+async def test_a_job_ends_whatever_its_handler_has_counted_last(
+    store_path: Path, name: str, amount: Any, kept: dict[str, int]
+) -> None:
+    target = Patient()
+    async with opened(store_path) as store, executing(store, target):
+        job_id = await store.submit(submission())
+        exchange = await target.asked.get()
+        exchange.handle.count(name, amount)
+        exchange.handle.warn(ValueError("row 17"))  # type: ignore[arg-type] # as handlers do
+        exchange.answer.set_result(Response(status=200))
+        job = await ended(store, job_id)
+    assert (job.state, job.counters) == (State.DONE, kept)
+    assert rows(store_path, "SELECT detail FROM event WHERE event = 'warned'") == [("row 17",)]

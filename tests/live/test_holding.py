@@ -25,8 +25,18 @@ from jobstore.model.target_state import TargetChange, WaitReason
 from jobstore.targets.router import Router, TargetRoute
 from tests.client import Client
 from tests.conftest import Serve
+from tests.loop import turns
 from tests.peers import OK, Services, nobodys_port
-from tests.stores import StandingClock, opened, rows, states, submission, timeline
+from tests.stores import (
+    StandingClock,
+    begun,
+    held_up,
+    opened,
+    rows,
+    states,
+    submission,
+    timeline,
+)
 from trials.sockets import read_head
 
 REFUSED: Final = "no connection to 127.0.0.1:9: Connection refused"
@@ -61,6 +71,27 @@ class Away:
         self.looked += 1
         if self.error is not None:
             raise self.error
+
+
+@dataclass(eq=False)
+class Hesitant(Away):
+    """A target that does nothing before the test lets it.
+
+    Args:
+        asked: set once it was asked.
+        go_on: lets it do what it does.
+    """
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def send(self, request: Request, handle: JobHandle) -> AsyncIterator[Response]:
+        """Wait, and answer then, if it is there."""
+        self.asked.set()
+        await self.go_on.wait()
+        async with super().send(request, handle) as response:
+            yield response
 
 
 class Pauses:
@@ -101,15 +132,19 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(path: Path, target: Away | None = None, **limits: Any) -> AsyncIterator[Scene]:
-    """Run the jobs of a store on a target that is away."""
+async def scene(
+    path: Path, target: Away | None = None, there: Away | None = None, **limits: Any
+) -> AsyncIterator[Scene]:
+    """Run the jobs of a store on a target that is away, and on another if there is one."""
     target, clock = target or Away(), StandingClock()
+    others = [TargetRoute(name="/there", target=there, concurrency=4)] if there else []
     pauses = Pauses(clock)
     route = TargetRoute(
         name="/", target=target, **{"concurrency": 4, "hold": 15 * MINUTE, **limits}
     )
     async with opened(path, clock=clock) as store:
-        executor = Executor(store, Router([route]), 3, clock, steady=clock, sleep=pauses.sleep)
+        router = Router([route, *others])
+        executor = Executor(store, router, 3, clock, steady=clock, sleep=pauses.sleep)
         running = asyncio.create_task(executor.run())
         await executor.begun.wait()
         watching = asyncio.create_task(executor.watch())  # or a node would not trust itself
@@ -418,3 +453,38 @@ async def test_an_attempt_that_is_over_before_a_connection_was_made_was_none(
     while job.get("waits_for") != "held":
         job = json.loads((await client("GET", f"/_jobs/{job_id}")).body)
     assert (job["state"], job["attempt"]) == ("queued", 0)
+
+
+async def test_what_waited_for_another_job_waits_for_its_target_from_then_on(
+    store_path: Path,
+) -> None:
+    there = Hesitant(error=None)
+    async with scene(store_path, there=there, hold=40.0) as this:
+        held_first = await this.store.submit(submission())
+        await held(this, held_first)
+        first, second = await this.store.submissions.submit_chain(
+            [submission("GET", "/there", target="/there"), submission()]
+        )
+        await pass_by(this, 40)
+        assert (await this.store.waits.ended(held_first, 60)).state is State.FAILED
+        there.go_on.set()
+        assert (await this.store.waits.ended(first, 60)).state is State.DONE
+        await pass_by(this, 15)
+        assert states(store_path)[second] == ("queued", "none")
+        await pass_by(this, 60)
+        assert (await this.store.waits.ended(second, 60)).state is State.FAILED
+
+
+async def test_a_job_whose_cancellation_comes_as_its_target_is_held_is_cancelled(
+    store_path: Path,
+) -> None:
+    away = Hesitant()
+    async with scene(store_path, away) as this:
+        job_id = await this.store.submit(submission())
+        await away.asked.wait()
+        async with held_up(store_path):
+            cancelling = await begun(this.store.cancel(job_id))
+            away.go_on.set()
+            await turns(10)
+        await cancelling
+        assert (await this.store.waits.ended(job_id, 60)).state is State.CANCELLED

@@ -25,6 +25,7 @@ from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
 from tests.stores import (
+    SettableClock,
     StandingClock,
     finish,
     next_claim,
@@ -279,6 +280,20 @@ async def test_an_owner_submits_no_faster_than_may(store_path: Path) -> None:
             await put(store, ALICE)
         clock.move(-3600)
         await put(store, CAROL)
+
+
+@pytest.mark.file  # nodes share a limit by the clock of their database
+async def test_a_clock_that_is_put_back_makes_no_owner_wait(store_path: Path) -> None:
+    clock, limits = SettableClock(), Limits(owner=OwnerLimits(rate=2))
+    async with opened(store_path, limits, clock, clock.steady) as store:
+        for _ in range(2):
+            await put(store, ALICE)
+        clock.set(-3600)
+        with pytest.raises(OwnerLimit) as refused:
+            await put(store, ALICE)
+        assert refused.value.seconds == 1
+        clock.move(0.5)
+        await put(store, ALICE)
 
 
 # --- priorities ---------------------------------------------------------------------------------

@@ -259,7 +259,13 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.RESTORE: results.restore,
     Event.DELETE: lambda tx, job_id: results.discard(tx, job_id, None),
     Event.EXPIRE: lambda tx, _: results.expire_step(
-        tx, since=0, before=START + 9, busy="[]", scope=None, limit=1
+        tx,
+        since=0,
+        before=START + 9,
+        restored_since=START + 9,
+        busy="[]",
+        scope=None,
+        limit=1,
     ),
 }
 

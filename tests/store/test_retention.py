@@ -8,10 +8,12 @@ import pytest
 from jobstore.live import Store
 from jobstore.live.janitor import Janitor, Retention
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import JobNotFound
+from jobstore.model.errors import JobNotFound, StoreAtLimit
 from jobstore.model.message import Response
 from jobstore.store.bodies import CHUNK_SIZE
+from jobstore.store.sqlite.transaction import connection_of
 from jobstore.store.steps import AMONG_OTHERS
+from jobstore.store.transaction import Transaction
 from tests.stores import (
     START,
     CountingClock,
@@ -274,3 +276,51 @@ async def test_what_comes_in_while_everything_is_deleted_is_spared(store_path: P
             submitting = await begun(store.submit(submission(target="/nobody")))
         assert await deleting == 2 * MANY
         assert await store.results.pending(10) == [await submitting]
+
+
+async def test_a_result_that_was_restored_waits_for_its_reader_anew(store_path: Path) -> None:
+    clock, old = StandingClock(), 30 * DAY
+    retention = Retention(unfetched=old, fetched=DAY, history=None, interval=MINUTE)
+    async with opened(store_path, clock=clock) as store:
+        janitor, job_id = Janitor(store, retention, clock), await finished(store)
+        clock.move(old - HOUR)
+        await taken(store, job_id)
+        clock.move(2 * HOUR)
+        await store.results.restore(job_id)
+        for seconds, result in ((0, "held"), (old, "held"), (1, "expired")):
+            clock.move(seconds)
+            await janitor.run_once()
+            assert states(store_path)[job_id] == ("done", result)
+
+
+async def test_whoever_expires_results_by_hand_spares_none_of_them(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store)
+        await taken(store, job_id)
+        await store.results.restore(job_id)
+        assert await store.results.expire(START + 1) == 1
+
+
+@pytest.mark.file  # which alone has a largest size
+async def test_what_lacks_room_does_not_keep_a_round_from_making_some(store_path: Path) -> None:
+    clock = StandingClock()
+    retention = Retention(unfetched=DAY, fetched=HOUR, history=None, interval=MINUTE)
+    async with opened(store_path, clock=clock) as store:
+        for _ in range(200):
+            await finished(store)
+        large = await finished(store, Response(status=200, body=bytes(100_000)))
+        await taken(store, large)
+        clock.move(DAY + 1)
+        janitor = Janitor(store, retention, clock)
+        await store._writer.run(no_larger)  # noqa: SLF001 - as its configuration may say
+        with pytest.raises(StoreAtLimit):
+            await janitor.run_once()
+        await janitor.run_once()
+    assert {*states(store_path).values()} == {("done", "expired"), ("done", "taken")}
+
+
+def no_larger(tx: Transaction) -> None:
+    """Let a file grow no more."""
+    file = connection_of(tx)
+    ((pages,),) = file.execute("PRAGMA page_count").fetchall()
+    file.execute(f"PRAGMA max_page_count = {pages}")

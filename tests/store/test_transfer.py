@@ -15,15 +15,16 @@ from jobstore.model.definition import Draft
 from jobstore.model.job import Failure, Trigger
 from jobstore.model.message import Request
 from jobstore.model.retry import AttemptEnded
-from jobstore.store import schema
+from jobstore.store import exporting, schema
 from jobstore.store.bodies import CHUNK_SIZE
 from jobstore.store.export_lines import JobRecord
 from jobstore.store.postgresql.database_url import name_of
+from jobstore.store.search import Search
 from jobstore.store.sqlite.lock import owned
 from tests.commands import be_beside, jobstore, refused, said
 from tests.engines import Place
 from tests.stock import Stock, stocked
-from tests.stores import check_sound, execute, prepare, rows, timeline
+from tests.stores import StandingClock, check_sound, execute, opened, prepare, rows, timeline
 
 START = 1_700_000_000 * SECOND
 LARGE = os.urandom(2 * CHUNK_SIZE + 17)
@@ -542,3 +543,16 @@ def test_two_exports_do_not_write_the_same_file_at_once(store_path: Path) -> Non
             "export", "whole", "--store", store_path
         )
     assert (Path("whole.partial").exists(), Path("whole").exists()) == (True, False)
+
+
+async def test_a_job_that_is_forgotten_while_it_is_exported_is_left_out(store_path: Path) -> None:
+    async with opened(store_path) as store:
+        stock = Stock(store, StandingClock())
+        await stock.fetch(await stock.done(answer={"body": LARGE}))
+        lines = exporting.exported(store.history, Search(), frozenset())
+        head, piece = await anext(lines), await anext(lines)
+        assert (head["jobstore"], piece["piece"]["seq"]) == ("history", 0)
+        await store.upkeep.purge(2**62)
+        await store.upkeep.forget(2**62)
+        await store.upkeep.sweep()
+        assert [line async for line in lines] == [{"end": {"jobs": 0}}]

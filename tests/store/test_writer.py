@@ -434,6 +434,20 @@ async def test_sqlites_errors_are_told_in_the_stores_words(
     assert type(told.value) is kind
 
 
+async def test_a_lock_that_is_not_released_is_waited_for_once_by_all_who_came_together(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 20)
+    words = [f"word {number}" for number in range(5)]
+    async with held_up(desk.path):
+        waiting = [desk.writer.post(write(word)) for word in words]
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in told] == [StoreBusy] * len(words)
+    assert desk.said.count("PRAGMA busy_timeout = 20") == 1
+    await desk.writer.run(write("after"))
+    assert desk.words() == ["after"]
+
+
 def failing(code: int) -> Callable[[Transaction], None]:
     """Make an operation that fails as SQLite would."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from aiohttp import ClientError, ClientSession
 from jobstore.live import shared_store
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
+from tests.loop import HeldClock
 from tests.stores import check_sound, held_up, rows, states, timeline
 from tests.webapp import CHUNK
 from trials.clients import Answer
@@ -99,6 +101,22 @@ async def test_a_reader_who_leaves_before_the_result_could_be_taken_leaves_it_to
     answer = await fetched_again(client, job_id)
     assert (answer.status, answer.body) == (200, expected)
     assert (await client("PUT", f"/_api/job/{job_id}")).status == 404
+
+
+@pytest.mark.file  # what a database waits for takes no time that this clock tells
+async def test_a_reader_who_takes_nothing_for_ten_minutes_leaves_a_large_result_to_the_next(
+    serve: Serve, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(target=ORDINARY)
+    client, clock = Client(http, server.url), HeldClock()
+    job_id = await client.done(HUGE)
+    monkeypatch.setattr(time, "monotonic", clock)
+    async with connected(client.url, 4096) as reader:
+        await reader.send(fetching(job_id))
+        await reader.head()
+        with server.store.waits.watching(job_id) as watch, clock.held():
+            assert await clock.until(watch.change(), 30) >= 600
+    assert (await fetched_again(client, job_id)).body == CHUNK * 800
 
 
 async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(

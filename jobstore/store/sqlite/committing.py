@@ -36,6 +36,10 @@ _NOTHING_WRITTEN: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_W
 _NEVER_BEGUN: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
 
 
+class _NotBegun(Exception):
+    """Another process has kept the file's lock for too long; its cause says so."""
+
+
 class _CommitFailed(Exception):
     """A transaction could not be committed and was rolled back; its cause says why."""
 
@@ -66,7 +70,7 @@ class Committer:
             Exception: one of them failed after it had changed something, or the transaction could
                 not be begun or committed; nothing of it remains but for the caller to roll back.
         """
-        begin_patiently(connection)
+        _begin(connection)
         batch = self.execute(connection, operations, now, changes)
         self.commit(connection)
         batch.seconds = self.seconds
@@ -116,15 +120,26 @@ class Committer:
         now: int,
         error: Exception,
     ) -> Batch:
-        """Run operations that failed together; one that was alone is not run again."""
+        """Run operations that failed together; one that was alone is not run again.
+
+        A lock that was waited for in vain is not waited for again with each of them.
+        """
         _roll_back(connection)
-        if len(operations) == 1:
-            return Batch([self.failed(error)])
+        if len(operations) == 1 or isinstance(error, _NotBegun):
+            return Batch([self.failed(error)] * len(operations))
         batch = Batch()
         for operation in operations:
-            alone = self._alone(connection, operation, now, batch.changes)
-            batch.outcomes += alone.outcomes
-            batch.changes = alone.changes
+            try:
+                alone = self.together(connection, [operation], now, batch.changes.copy())
+            except _NotBegun as busy:
+                left = len(operations) - len(batch.outcomes)
+                return Batch([*batch.outcomes, *[self.failed(busy)] * left], batch.changes)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, it is its caller's alone
+                _roll_back(connection)
+                batch.outcomes.append(self.failed(failure))
+            else:
+                batch.outcomes += alone.outcomes
+                batch.changes = alone.changes
         return batch
 
     def failed(self, error: Exception) -> Outcome:
@@ -133,7 +148,7 @@ class Committer:
 
     def told(self, error: BaseException | None) -> Exception:
         """Return the error of the store that an error means."""
-        if isinstance(error, _CommitFailed):
+        if isinstance(error, _CommitFailed | _NotBegun):
             return self.told(error.__cause__)
         if isinstance(error, sqlite3.Error):
             return translate(self._path, error)
@@ -162,19 +177,6 @@ class Committer:
         connection.execute(f"PRAGMA user_version = {version}")
         self.commit(connection)
 
-    def _alone(
-        self,
-        connection: sqlite3.Connection,
-        operation: Operation[Any],
-        now: int,
-        before: Changes,
-    ) -> Batch:
-        try:
-            return self.together(connection, [operation], now, before.copy())
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's alone
-            _roll_back(connection)
-            return Batch([self.failed(error)], before)
-
 
 def commit(connection: sqlite3.Connection, path: Path) -> None:
     """Commit a transaction of which nothing may remain if that fails.
@@ -189,6 +191,15 @@ def commit(connection: sqlite3.Connection, path: Path) -> None:
         if committer.stale:
             committer.overwrite(connection)
         raise committer.told(error) from error
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    try:
+        begin_patiently(connection)
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_BUSY:
+            raise
+        raise _NotBegun from error
 
 
 def _may_be_written(error: sqlite3.Error) -> bool:
