@@ -33,7 +33,7 @@ from jobstore.live.scheduler import Scheduler
 from jobstore.model import clock, passwords
 from jobstore.model.errors import NotOpen
 from jobstore.model.frozen import frozen
-from jobstore.service import memory
+from jobstore.service import heap, memory
 from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
@@ -110,6 +110,7 @@ async def _run_until_signal(
             if ready:
                 ready(server)
             async with (
+                heap.kept_small(),
                 attended(supervisor, server.store),
                 reloaded(server.reload, hangup, supervisor),
             ):

@@ -1,8 +1,6 @@
 """Run the server, and bring its store up to date."""
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +15,6 @@ from jobstore.config import Config, load
 from jobstore.config.sections import TargetSection
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import BaseUrl
-
-# M_ARENA_MAX: one heap. M_MMAP_THRESHOLD: blocks that go back to the system by themselves; a read
-# from a socket is smaller, as it comes too often for that.
-_MALLOC: Final = {-8: 1, -3: 512 * 1024}
 
 _NEXT: Final = """
 The demo endpoints answer, since no target is configured. In another terminal, try:
@@ -102,10 +96,11 @@ def serve_command(
 def _serve(read: Callable[[], Config]) -> None:
     # Only this command needs the web server, and loading it takes a while.
     from jobstore.server import Server, run
+    from jobstore.service import heap
 
     config = read()
     start_logging(config.log)
-    _return_memory()
+    heap.prepare()
     place = place_of(config)
 
     def announce(server: Server) -> None:
@@ -131,21 +126,6 @@ def _who_answers(targets: Sequence[TargetSection]) -> Iterator[str]:
             which = "All other requests are"
         where = target.upstream or f"the application {target.app}"
         yield f"{which} answered by {where}"
-
-
-def _return_memory() -> None:
-    """Let the C library give memory back after large bodies, where it is glibc.
-
-    It would keep a heap for each thread, and after the first large block that is freed it takes
-    those of up to 32 MiB from there as well, where what lies above them holds them back. Measured
-    with bodies of up to 2 MiB, a server had grown by 156 MiB after 3,000 jobs, and by 83 with this.
-
-    https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
-    with suppress(AttributeError):
-        set_option = ctypes.CDLL(None).mallopt
-        for option, value in _MALLOC.items():
-            set_option(option, value)
 
 
 @click.command("migrate")

@@ -48,12 +48,12 @@ def test_what_became_garbage_after_a_long_life_is_freed_while_a_server_works() -
 # A large block comes and goes; then many do, with something smaller behind each of them that stays.
 LARGE: Final = """
 from pathlib import Path
-from jobstore.service import memory
+from jobstore.service import heap
 
 def taken():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-memory.while_serving()
+heap.prepare()
 large = b"x" * (20 << 20)
 del large
 before = taken()
@@ -68,3 +68,33 @@ print(during - before >= 32 << 20, taken() - before < 8 << 20)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has taken so")
 def test_large_blocks_go_back_to_the_system_as_soon_as_they_are_free() -> None:
     assert said_by(LARGE) == "True True\n"
+
+
+# Many blocks that are not large are freed, and something small between them stays.
+HOLES: Final = """
+import asyncio
+from pathlib import Path
+from jobstore.service import heap
+
+def taken():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+async def given_back(least):
+    async with heap.kept_small(seconds=0):
+        while taken() > least:
+            await asyncio.sleep(0)
+
+heap.prepare()
+before = taken()
+blocks = [(b"x" * 100_000, b"y" * 1000) for _ in range(500)]
+small = [each for _, each in blocks]
+del blocks
+print(taken() - before > 40 << 20)
+asyncio.run(given_back(before + (8 << 20)))
+print(len(small))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has taken so")
+def test_holes_between_blocks_go_back_to_the_system() -> None:
+    assert said_by(HOLES) == "True\n500\n"

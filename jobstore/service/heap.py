@@ -1,0 +1,71 @@
+"""When the C library gives memory back to the system, where it is glibc.
+
+glibc gives large blocks back as soon as they are free, and keeps the others for what comes next. It
+counts fewer and fewer as large, though: those larger than any that was freed before, up to 32 MiB.
+And what is free between blocks that are not stays with the process for ever, unless glibc is told
+to give it back. Measured, a server that did everything at once grew by 13 MiB in an hour: all of it
+was such holes.
+
+https://man7.org/linux/man-pages/man3/mallopt.3.html
+https://man7.org/linux/man-pages/man3/malloc_trim.3.html
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+# glibc's numbers of its options, and what they are set to. From which size on blocks are large, in
+# bytes: more than the 256 KiB into which asyncio receives, which would else come from the system,
+# and go back to it, with each request.
+_MMAP_THRESHOLD: Final = -3, 512 * 1024
+# How much is kept at the end of the heap, in bytes.
+_TRIM_THRESHOLD: Final = -1, 4 * 1024 * 1024
+# How many heaps there are: what is free in one of a thread is of no use to the others.
+_ARENA_MAX: Final = -8, 1
+# How often holes are given back, in seconds; it takes 2 ms.
+_ROUND: Final = 60.0
+
+
+def prepare() -> None:
+    """Have the same blocks count as large for ever, and one heap for all threads to come.
+
+    Measured with bodies of up to 2 MiB, a server had grown by 156 MiB after 3,000 jobs, and by 83
+    with this.
+    """
+    if (library := _glibc()) is not None:
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX):
+            library.mallopt(*option)
+
+
+@asynccontextmanager
+async def kept_small(seconds: float = _ROUND) -> AsyncIterator[None]:
+    """Give holes back, time and again, while the context lasts.
+
+    Args:
+        seconds: how often.
+    """
+    task = asyncio.create_task(_give_holes_back(seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _give_holes_back(seconds: float) -> None:
+    library = _glibc()
+    while library is not None:
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(library.malloc_trim, 0)
+
+
+def _glibc() -> Any:
+    """Return the C library, if it is glibc and can be called; some Pythons are built without."""
+    with suppress(ImportError, AttributeError, OSError):
+        import ctypes  # noqa: PLC0415 - which may be missing
+
+        library = ctypes.CDLL(None)
+        library.mallopt, library.malloc_trim  # noqa: B018 - which are looked for here
+        return library
+    return None
