@@ -73,6 +73,17 @@ def test_a_few_peaks_are_no_leak() -> None:
     assert not_flat(peaks) == []
 
 
+def test_what_is_in_use_for_a_moment_hides_no_leak_and_is_none() -> None:
+    used = [replace(each, memory=each.memory + at % 60 * MIB) for at, each in enumerate(STEADY)]
+    more = [
+        replace(each, memory=each.memory + at % 60 * at * MIB // 600)
+        for at, each in enumerate(STEADY)
+    ]
+    leaking = [replace(each, memory=each.memory + at * MIB // 60) for at, each in enumerate(used)]
+    assert not_flat(used) == not_flat(more) == []
+    assert not_flat(leaking) == ["memory, rise in an hour"]
+
+
 def test_a_file_and_a_wal_that_grow_are_told() -> None:
     growing = [
         replace(each, file=each.file + at * MIB // 6, wal=each.wal + at * MIB // 6)

@@ -8,6 +8,7 @@ UPSTREAM: Final = "/_db/_system"
 _INTERVAL: Final = 5.0
 _SAMPLES: Final = 30  # at least
 _BACKUPS: Final = 30  # at most
+_STEADY: Final = 300.0  # until caches and heaps are as large as they get
 _SHORTEST: Final = 60.0  # that a result waits, so that whoever wants it is in time
 
 _CONFIG: Final = """
@@ -51,8 +52,12 @@ class Plan:
 
     @property
     def warm_up(self) -> float:
-        """How long it takes to become steady: ten minutes of an hour."""
-        return self.duration / 6
+        """How long it takes to become steady: ten minutes of an hour.
+
+        Caches and heaps need some minutes, however long the whole is: a third of a quarter of an
+        hour.
+        """
+        return max(self.duration / 6, min(_STEADY, self.duration / 3))
 
     @property
     def unfetched(self) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 from statistics import median
 from typing import Final
 
@@ -25,6 +26,8 @@ SLOWER: Final = 1.5
 FAST: Final = 5.0
 _MOST_POINTS: Final = 720
 _PARTS: Final = 10
+_MEMORY: Final = attrgetter("memory")
+_DESCRIPTORS: Final = attrgetter("descriptors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Finding:
 def judge(samples: Sequence[Sample]) -> list[Finding]:
     """Judge what was seen after the warm-up."""
     return [
-        _rise("memory", samples, lambda each: each.memory, MEMORY_RISE),
+        _rise("memory", _least(samples, _MEMORY), _MEMORY, MEMORY_RISE),
         _rise("file", samples, lambda each: each.file, FILE_RISE),
         _rise("WAL", samples, lambda each: each.wal, WAL_RISE),
         _largest_wal(samples),
@@ -93,11 +96,19 @@ def _largest_wal(samples: Sequence[Sample]) -> Finding:
     return Finding("WAL, largest", largest / MIB, (WAL_LIMIT + READERS_HOLD) / MIB, "MiB")
 
 
-def _rise_of_descriptors(samples: Sequence[Sample]) -> Finding:
-    """Tell how the least of each tenth rises: while a machine is busy, clients hold more open."""
+def _least(samples: Sequence[Sample], value: Callable[[Sample], int]) -> list[Sample]:
+    """Return the least of each tenth: what is only in use at the moment is no growth.
+
+    A large body or a backup takes memory while it is there, and clients hold more connections open
+    while a machine is busy. What is never given back is in the least, too.
+    """
     size = max(1, len(samples) // _PARTS)
     parts = [samples[at : at + size] for at in range(0, len(samples), size)]
-    least = [min(part, key=lambda each: each.descriptors) for part in parts]
+    return [min(part, key=value) for part in parts if len(part) == size]
+
+
+def _rise_of_descriptors(samples: Sequence[Sample]) -> Finding:
+    least = _least(samples, _DESCRIPTORS)
     rises = trend([(each.seconds, each.descriptors) for each in least])
     bound = max(DESCRIPTORS_RISE, SHARE * median(each.descriptors for each in samples))
     return Finding("descriptors, rise in an hour", rises, bound, "")
