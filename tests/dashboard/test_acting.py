@@ -317,7 +317,7 @@ async def test_an_operation_leads_to_its_jobs_and_they_lead_to_it(client: Client
     await answered(client, "operations/2/undo")
     await over(client, 3)
     shown = await look(client, "operations")
-    assert shown.count('<td data-head="By"><span class="muted">without an account</span></td>') == 3
+    assert shown.count('<span class="muted">without an account</span></td>') == 3
     assert '<a href="./?status=500">status:500</a>' in shown
     assert '<a href="./operations/2">jobs of operation 2</a>' in shown
     assert ">selected jobs</td>" in shown

@@ -4,7 +4,9 @@ Between the writer and a real PostgreSQL stands a proxy that knows a COMMIT when
 """
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -249,6 +251,27 @@ async def test_a_connection_that_breaks_between_their_steps_costs_nobody_anythin
         operations[place] = break_once
         told = await side_by_side(one.writer, operations)
         assert jobs(database) == told
+
+
+async def test_nothing_is_kept_of_operations_that_were_broken_off(database: Place) -> None:
+    class BreakOnce:
+        broken = False
+
+        def __call__(self, tx: Transaction) -> int:
+            if not self.broken:
+                self.broken = True
+                end_sessions(database)
+            return submit(tx)
+
+    async with node(database) as one:
+        breaking = BreakOnce()
+        kept = weakref.ref(breaking)
+        told = await side_by_side(one.writer, [submit] * MANY + [breaking] + [submit] * MANY)
+        assert jobs(database) == told
+        del breaking
+        await turns(3)
+        gc.collect()
+        assert kept() is None
 
 
 async def test_a_session_that_was_ended_costs_nobody_anything(database: Place) -> None:

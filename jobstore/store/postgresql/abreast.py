@@ -89,6 +89,7 @@ class _Walk:
         wants: the statement that it waits for.
         given: the result of that; None before its first step.
         outcome: what it has returned.
+        ended: whether it has returned, so that the greenlet runs others.
     """
 
     way: Callable[[], Any]
@@ -96,6 +97,16 @@ class _Walk:
     wants: PendingStatement = field(init=False)
     given: Given | None = None
     outcome: Any = None
+    ended: bool = False
+
+    def break_off(self) -> None:
+        """End an operation that waits for what will never come.
+
+        What it holds on to would be kept for ever: no collection sees what a greenlet that stands
+        still refers to, such as the connection that knows why it is lost, and by that the greenlet.
+        """
+        if not (self.ended or self.walker.dead):
+            self.walker.throw()
 
 
 @dataclass(slots=True)
@@ -215,13 +226,23 @@ async def walk(
     """
     walks = [_Walk(way, _IDLE.take()) for way in ways]
     parties = [_Party(journeys, left, foreseen, going) for going in _parts(walks)]
+    try:
+        await _make_trips(parties)
+    except BaseException:
+        for one in walks:
+            one.break_off()
+        raise
+    return [one.outcome for one in walks]
+
+
+async def _make_trips(parties: Sequence[_Party]) -> None:
+    """Let each party go on when its answers have come, until all have ended."""
     under_way = deque([party for party in parties if await party.set_out()])
     while under_way:
         party = under_way.popleft()
         await party.come_back()
         if await party.set_out():
             under_way.append(party)
-    return [one.outcome for one in walks]
 
 
 def _parts(walks: list[_Walk]) -> list[list[_Walk]]:
@@ -234,8 +255,10 @@ def _parts(walks: list[_Walk]) -> list[list[_Walk]]:
 
 def _goes_on(one: _Walk) -> bool:
     """Run an operation up to its next statement; return whether there is one."""
-    wanted: PendingStatement | None = one.walker.switch(one if one.given is None else one.given)
+    said = one if one.given is None else one.given
+    wanted: PendingStatement | None = one.walker.switch(said)
     if wanted is None:
+        one.ended = True
         _IDLE.keep(one.walker)
         return False
     one.wants = wanted
