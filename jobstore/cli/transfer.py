@@ -69,7 +69,7 @@ def export_command(
     if as_json:
         write_json({"store": str(place), "export": str(file), "jobs": jobs})
     else:
-        click.echo(f"{file}: {_jobs(jobs)} of {place}")
+        click.echo(f"{file}: {plural(jobs, 'job')} of {place}")
 
 
 async def _export(
@@ -120,8 +120,8 @@ def import_command(config: Config, file: Path, *, as_json: bool) -> None:
         counts = {"jobs": jobs, "left_out": left_out}
         write_json({"store": str(place), "import": str(file)} | counts)
         return
-    rest = f"; left out {_jobs(left_out)} that had not ended" if left_out else ""
-    click.echo(f"{place}: imported {_jobs(jobs)}{rest}")
+    rest = f"; left out {plural(left_out, 'job')} that had not ended" if left_out else ""
+    click.echo(f"{place}: imported {plural(jobs, 'job')}{rest}")
 
 
 @contextmanager
@@ -140,7 +140,3 @@ def _lines(file: "gzip.GzipFile | io.BufferedReader") -> Iterator[bytes]:
             yield line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ExportInvalid(f"its compression is damaged ({error})") from error
-
-
-def _jobs(count: int) -> str:
-    return plural(count, "job")

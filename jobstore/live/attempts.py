@@ -135,7 +135,7 @@ class Attempts:
 
         self._timekeeping.check()
         queued = await self._writer.post_until_stored(retry)
-        self._unwritten.pop((claim.job_id, claim.attempt), None)
+        self._drop_unwritten(claim)
         return queued
 
     async def hold(self, claim: Claim, target: str, ended: AttemptEnded, *, sent: bool) -> bool:
@@ -161,7 +161,7 @@ class Attempts:
     def abandon(self, claim: Claim) -> None:
         """Abandon a job whose end cannot be stored; the next start recovers it."""
         self.abandoned.add(claim.job_id)
-        self._unwritten.pop((claim.job_id, claim.attempt), None)
+        self._drop_unwritten(claim)
         self._dispatcher.release(claim)
 
     def _end(self, claim: Claim, operation: Operation[None], over: Over) -> None:
@@ -176,8 +176,7 @@ class Attempts:
             self._dispatcher.over(tx, claim)
 
         def told(outcome: Outcome) -> None:
-            if self._unwritten:
-                self._unwritten.pop((claim.job_id, claim.attempt), None)
+            self._drop_unwritten(claim)
             over(outcome.error)
 
         turn = Turn.CHANGE if reporting is None else Turn.ALONE
@@ -192,6 +191,10 @@ class Attempts:
             for warning in self._unwritten.get((claim.job_id, claim.attempt), ()):
                 with suppress(JobNotFound):
                     events.report(tx, warning, self._boot.number)
+
+    def _drop_unwritten(self, claim: Claim) -> None:
+        if self._unwritten:
+            self._unwritten.pop((claim.job_id, claim.attempt), None)
 
     def _reporting_of(self, claim: Claim) -> JobHandle | None:
         """Return the handle of an attempt whose last report is being written."""

@@ -11,9 +11,10 @@ https://man7.org/linux/man-pages/man3/malloc_trim.3.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
+
+from jobstore.service.meanwhile import meanwhile
 
 # glibc's numbers of its options, and what they are set to. From which size on blocks are large, in
 # bytes: more than the 256 KiB into which asyncio receives, which would else come from the system,
@@ -38,19 +39,13 @@ def prepare() -> None:
             library.mallopt(*option)
 
 
-@asynccontextmanager
-async def kept_small(seconds: float = _ROUND) -> AsyncIterator[None]:
+def kept_small(seconds: float = _ROUND) -> AbstractAsyncContextManager[None]:
     """Give holes back, time and again, while the context lasts.
 
     Args:
         seconds: how often.
     """
-    task = asyncio.create_task(_give_holes_back(seconds))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    return meanwhile(_give_holes_back(seconds))
 
 
 async def _give_holes_back(seconds: float) -> None:

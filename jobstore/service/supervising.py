@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.clock import SECOND, iso
+from jobstore.service.meanwhile import meanwhile
 from jobstore.service.systemd import Supervisor
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _PATIENCE_SECONDS: Final = 60.0
 @asynccontextmanager
 async def starting(supervisor: Supervisor) -> AsyncIterator[None]:
     """Ask for more time while the context lasts: upgrading a large file takes long."""
-    async with _meanwhile(supervisor, _ask_for_patience(supervisor)):
+    async with _if_heard(supervisor, _ask_for_patience(supervisor)):
         yield
 
 
@@ -33,7 +34,7 @@ async def attended(supervisor: Supervisor, store: Store) -> AsyncIterator[None]:
     """
     supervisor.status(words_of(store))
     supervisor.ready()
-    async with _meanwhile(supervisor, _attend(supervisor, store)):
+    async with _if_heard(supervisor, _attend(supervisor, store)):
         yield
 
 
@@ -42,17 +43,11 @@ def words_of(store: Store) -> str:
     return f"{store.dispatcher.queued:,} queued, {len(store.running):,} running"
 
 
-@asynccontextmanager
-async def reloaded(
+def reloaded(
     reload: Callable[[], None], asked: asyncio.Event, supervisor: Supervisor
-) -> AsyncIterator[None]:
+) -> AbstractAsyncContextManager[None]:
     """Reload the configuration on request, while the context lasts."""
-    task = asyncio.create_task(_reload(reload, asked, supervisor))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    return meanwhile(_reload(reload, asked, supervisor))
 
 
 async def _reload(reload: Callable[[], None], asked: asyncio.Event, supervisor: Supervisor) -> None:
@@ -77,20 +72,14 @@ def drain_words(store: Store, seconds: float) -> str:
 
 
 @asynccontextmanager
-async def _meanwhile(
-    supervisor: Supervisor, work: Coroutine[Any, Any, None]
-) -> AsyncIterator[None]:
+async def _if_heard(supervisor: Supervisor, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run something while the context lasts, if there is a service manager."""
     if not supervisor.listens:
         work.close()
         yield
         return
-    task = asyncio.create_task(work)
-    try:
+    async with meanwhile(work):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _ask_for_patience(supervisor: Supervisor) -> None:

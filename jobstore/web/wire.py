@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Final, TypeVar
 
@@ -33,7 +33,6 @@ _ADDED: Final = ("Content-Type", "Server")
 # To close a socket without waiting for what is still to be sent: struct linger of socket(7).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 _LENGTH: Final = "Jobstore-Content-Length"
-_TOO_SLOWLY: Final = "read too slowly"
 # For how long nothing of the body of a request may arrive that is ours to take, in seconds.
 BODY_SECONDS: Final = 60.0
 _SLOWEST_READER: Final = 64 * 1024  # bytes per second
@@ -81,7 +80,8 @@ async def deliver(
     if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
         answer.content_length = body_size(response.body)
     await _send(answer, request, response, PIECE_SECONDS)
-    await handed_over_within(PIECE_SECONDS, request.protocol)
+    async with _broken_off_after(PIECE_SECONDS, request.transport):
+        await handed_over(request.protocol)
     return answer
 
 
@@ -100,19 +100,26 @@ def given_fields(response: Response, extra: Headers) -> Headers:
     return (*kept, (_LENGTH, named), *extra)
 
 
-@asynccontextmanager
-async def read_in_time(request: web.BaseRequest, size: int) -> AsyncIterator[None]:
+def read_in_time(request: web.BaseRequest, size: int) -> AbstractAsyncContextManager[None]:
     """Break off the connection of a reader who is too slow for a response kept in memory.
 
     Raises:
         ConnectionError: the connection was broken off.
     """
+    return _broken_off_after(BODY_SECONDS + size / _SLOWEST_READER, request.transport)
+
+
+@asynccontextmanager
+async def _broken_off_after(
+    seconds: float | None, transport: asyncio.Transport | None
+) -> AsyncIterator[None]:
+    """Break off the connection of a reader who takes longer; None for no limit."""
     try:
-        async with asyncio.timeout(BODY_SECONDS + size / _SLOWEST_READER):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        _break_off(request.transport)
-        raise ConnectionAbortedError(_TOO_SLOWLY) from error
+        _break_off(transport)
+        raise ConnectionAbortedError("read too slowly") from error
 
 
 def _answer(response: Response, headers: Headers) -> web.StreamResponse:
@@ -149,11 +156,8 @@ async def _stream(
 ) -> None:
     try:
         async for chunk in chunks(body):
-            async with asyncio.timeout(seconds):
+            async with _broken_off_after(seconds, request.transport):
                 await answer.write(chunk)
-    except TimeoutError as error:
-        _break_off(request.transport)
-        raise ConnectionAbortedError(_TOO_SLOWLY) from error
     except JobstoreError as error:
         # Too late for another answer: only a broken connection says that this one is not whole.
         _break_off(request.transport)
@@ -237,20 +241,6 @@ def _take_back(response: web.StreamResponse) -> None:
         for name in _ADDED:
             if name.lower() not in given:
                 response.headers.popall(name, None)
-
-
-async def handed_over_within(seconds: float | None, client: web.RequestHandler) -> None:
-    """Wait as `handed_over` does, and break off the connection of a reader who takes too long.
-
-    Raises:
-        ConnectionError: it was broken off, or broke.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            await handed_over(client)
-    except TimeoutError as error:
-        _break_off(client.transport)
-        raise ConnectionAbortedError(_TOO_SLOWLY) from error
 
 
 async def handed_over(client: web.RequestHandler) -> None:
