@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -30,7 +30,7 @@ from jobstore.model.errors import (
     JobstoreError,
     QueryInvalid,
 )
-from jobstore.model.job import Dialect, Job
+from jobstore.model.job import Dialect
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, header, without
 from jobstore.targets.router import PathClaim
@@ -55,6 +55,9 @@ _CANCELED: Final = 21
 # "failed": the general one. With 503 as error number, python-arango would try another host.
 _FAILED: Final = 1
 
+# Answers a request whose path has these parts.
+_Call: TypeAlias = Callable[[web.Request, Sequence[str]], Awaitable[web.StreamResponse]]
+
 
 class ArangoJobs:
     """The job manager's own API."""
@@ -62,6 +65,11 @@ class ArangoJobs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.handle: Final = edge.told(self._answer, refused)
+        self._of_a_job: Final[Mapping[str, _Call]] = {
+            "PUT": self._fetch,
+            "GET": self._status,
+            "DELETE": self._delete,
+        }
 
     def add_routes(self, app: web.Application) -> None:
         """Add the API to an application, under each of its prefixes."""
@@ -72,40 +80,61 @@ class ArangoJobs:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any call of the API."""
-        results, parts = self._store.results, _parts(request)
-        match request.method, parts:
-            case (("PUT" | "GET" | "DELETE"), _) if "" in parts:
-                raise QueryInvalid  # where an id or a type should be, there is none
-            case "PUT", [job_id]:
-                return await self._fetch(request, _existing(job_id))
-            case "PUT", [job_id, "cancel"]:
-                return await self._cancel(request, _existing(job_id))
-            case "GET", ["pending"]:
-                return await _listed(request, results.pending)
-            case "GET", ["done"]:
-                return await _listed(request, results.held)
-            case "GET", [job_id] if number := id_of(job_id):
-                return _status(await results.peek(number, standing.scope(request)))
-            case "DELETE", [what]:
-                return await self._delete(request, what)
-            case (("PUT" | "GET" | "DELETE"), _):
-                raise QueryInvalid
-        raise MethodNotAllowed(_allowed(parts))
+        parts = _parts(request)
+        calls = self._calls(parts)
+        if request.method not in self._of_a_job:
+            raise MethodNotAllowed([*calls])
+        if "" in parts:
+            raise QueryInvalid  # where an id or a type should be, there is none
+        # As in ArangoDB, a path that is not for this method is read as the id of a job.
+        call = calls.get(request.method) or self._of_a_job[request.method]
+        return await call(request, parts)
 
-    async def _cancel(self, request: web.Request, job_id: int) -> web.Response:
-        asker = standing.changing(request)
+    def _calls(self, parts: Sequence[str]) -> Mapping[str, _Call]:
+        """Return the calls of a path by their methods."""
+        match parts:
+            case ["pending"]:
+                return {"GET": self._pending}
+            case ["done"]:
+                return {"GET": self._held}
+            case ["all"]:
+                return {"DELETE": self._delete_all}
+            case ["expired"]:
+                return {"DELETE": self._expire}
+            case [_, "cancel"]:
+                return {"PUT": self._cancel}
+        return self._of_a_job
+
+    async def _pending(self, request: web.Request, _: Sequence[str]) -> web.Response:
+        return await _listed(request, self._store.results.pending)
+
+    async def _held(self, request: web.Request, _: Sequence[str]) -> web.Response:
+        return await _listed(request, self._store.results.held)
+
+    async def _status(self, request: web.Request, parts: Sequence[str]) -> web.Response:
+        job_id = id_of(_only(parts))
+        if job_id is None:
+            raise QueryInvalid
+        job = await self._store.results.peek(job_id, standing.scope(request))
+        return empty_reply(204 if job.result is Result.NONE else 200)
+
+    async def _cancel(self, request: web.Request, parts: Sequence[str]) -> web.Response:
+        job_id, asker = _existing(parts[0]), standing.changing(request)
         await self._store.cancel(job_id, asker.scope, asker.name)
         return _done()
 
-    async def _delete(self, request: web.Request, what: str) -> web.Response:
-        results, asker = self._store.results, partial(standing.changing, request)
-        match what:
-            case "all":
-                await results.delete_all(asker().scope)
-            case "expired":
-                await results.expire(_stamp(request), asker().scope)
-            case job_id:
-                await results.delete(_existing(job_id), asker().scope)
+    async def _delete(self, request: web.Request, parts: Sequence[str]) -> web.Response:
+        job_id = _existing(_only(parts))
+        await self._store.results.delete(job_id, standing.changing(request).scope)
+        return _done()
+
+    async def _delete_all(self, request: web.Request, _: Sequence[str]) -> web.Response:
+        await self._store.results.delete_all(standing.changing(request).scope)
+        return _done()
+
+    async def _expire(self, request: web.Request, _: Sequence[str]) -> web.Response:
+        stamp = _stamp(request)
+        await self._store.results.expire(stamp, standing.changing(request).scope)
         return _done()
 
     def at_once(self, ask: Ask) -> bool:
@@ -140,7 +169,8 @@ class ArangoJobs:
         take_for(self._store, ask, job_id, write, lacking)
         return True
 
-    async def _fetch(self, request: web.Request, job_id: int) -> web.StreamResponse:
+    async def _fetch(self, request: web.Request, parts: Sequence[str]) -> web.StreamResponse:
+        job_id = _existing(_only(parts))
         seconds = prefer.wait(request.headers.getall(prefer.HEADER, ()))
         applied = prefer.applied(seconds)
         answer = None
@@ -176,16 +206,11 @@ def _parts(request: web.Request) -> list[str]:
     return [unquote(part) for part in ([*parts, last] if last else parts)]
 
 
-def _allowed(parts: list[str]) -> list[str]:
-    """Return the methods of the call whose path has these parts."""
-    match parts:
-        case ["pending" | "done"]:
-            return ["GET"]
-        case ["all" | "expired"]:
-            return ["DELETE"]
-        case [_, "cancel"]:
-            return ["PUT"]
-    return ["PUT", "GET", "DELETE"]
+def _only(parts: Sequence[str]) -> str:
+    """Return the only part of a path; there is no call with more of them, or none."""
+    if len(parts) != 1:
+        raise QueryInvalid
+    return parts[0]
 
 
 def _existing(text: str) -> int:
@@ -210,10 +235,6 @@ def _stamp(request: web.Request) -> int:
         raise QueryInvalid
     microseconds = math.ceil(Decimal(text) * SECOND)
     return max(-_LARGEST_TIME, min(_LARGEST_TIME, microseconds))
-
-
-def _status(job: Job) -> web.Response:
-    return empty_reply(204 if job.result is Result.NONE else 200)
 
 
 def _done() -> web.Response:
