@@ -221,7 +221,7 @@ class Access:
             TooManyLogins: too many others wait already.
             StoreError: the accounts cannot be read at the moment.
         """
-        self._accounts.look_again()  # an account or a token may be that new
+        self._accounts.look_again()  # an account, a password or a token may be that new
         identity = self.identify(request.headers)
         if identity is not None:
             return identity
@@ -246,6 +246,7 @@ class Access:
         """
         address = self.proxies.client(request.remote or "", request.headers)
         authorization = f"Form {name}\0{password}"  # under which it is remembered
+        self._accounts.look_again()  # the password may be that new
         await self._logins.verify(authorization, (name, password), address)
         return self._logins.remembered(self._accounts.roll(), authorization)
 

@@ -109,6 +109,8 @@ class Logins:
     async def verify(self, authorization: str, pair: tuple[str, str], address: str) -> None:
         """Verify credentials, once for all requests with the same credentials at the same time.
 
+        Whoever calls this has looked at the accounts again: the password may be that new.
+
         Args:
             authorization: the header as sent; afterwards `remembered` returns the account, if
                 valid.
@@ -178,7 +180,6 @@ class Logins:
         await asyncio.sleep(seconds)
         async with self._verifying.turn(login.source):
             login.begun = True
-            self._accounts.look_again()  # the password may be that new
             account = self._accounts.roll().accounts.get(name)
             kept = account.password if account else None
             right = await asyncio.to_thread(passwords.verify, kept, password)
