@@ -1,10 +1,14 @@
 """How Datameer's answers are laid out: a member a line, since scripts cut them with egrep."""
 
+import gc
+import json
 import subprocess
 
 import pytest
 from aiohttp import ClientSession
 
+from jobstore.dialects.datameer.layout import laid_out
+from jobstore.model.job import Trigger
 from tests.client import Client
 from tests.conftest import Serve
 from tests.dialects.test_datameer import ACTIVE, DETAILS, HISTORY, RUN, STATUS, begun, ran, report
@@ -113,3 +117,29 @@ async def test_next_to_no_progress_is_no_reason_to_fail(serve: Serve, http: Clie
     await report(client, execution, progress=5e-324)
     path = f"/api/job-execution/{definition['file_id']}/status"
     assert '  "estimate-time": "3153600000s",' in await lines(client, "GET", path)
+
+
+VALUES: list[object] = [
+    {},
+    [],
+    'a "quoted" ü\n',
+    None,
+    [{}, []],
+    {"counters": {"RECORDS": 7}, "warnings": 0, "trigger": Trigger.RESTAPI, "name": None},
+    [{"id": 1, "progress": 0.5, "ids": [1, 2]}, {"id": 2, "done": True, "ids": []}],
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_is_laid_out_as_pythons_own_encoder_does_with_an_indent(value: object) -> None:
+    assert laid_out(value) == json.dumps(value, indent=2)
+
+
+def test_laying_out_a_value_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        laid_out(VALUES)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -5,7 +5,6 @@ neither shows how a call answers, the answer is our own design, and its page in 
 so.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from jobstore.dialects.datameer import words
+from jobstore.dialects.datameer.layout import laid_out
 from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.clock import SECOND, Clock, now
@@ -277,11 +277,11 @@ def refused(_: web.Request, error: JobstoreError) -> web.Response:
 
 
 def _json(value: object, status: int = 200, headers: Headers = ()) -> web.Response:
-    """Answer with JSON, one member per line, as in the documentation: scripts use grep on it.
+    """Answer with JSON, one member per line.
 
     It is ASCII, since the content type has no charset: some clients compare it exactly.
     """
-    body = json.dumps(value, indent=2).encode()
+    body = laid_out(value).encode()
     return edge.reply(status, "application/json", body, headers)
 
 
