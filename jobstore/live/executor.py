@@ -31,7 +31,7 @@ from jobstore.model.errors import (
     StoreError,
     StoreLost,
 )
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle
 from jobstore.model.job import Abandonment, Cancellation, Claim, Failure, Order, Replay
 from jobstore.targets.router import Router, TargetRoute
 
@@ -59,7 +59,7 @@ class _Running:
         capture: the target's answer.
     """
 
-    handle: JobHandle
+    handle: AttemptHandle
     task: asyncio.Task[None] = field(init=False)
     stoppable: bool = False
     expired: bool = False
@@ -188,7 +188,7 @@ class Executor:
 
     def _start(self, claim: Claim) -> None:
         running = _Running(
-            JobHandle(
+            AttemptHandle(
                 claim.job_id,
                 claim.attempt,
                 self._store.attempts,

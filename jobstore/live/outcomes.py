@@ -6,7 +6,7 @@ from jobstore.live import CapturedResponse
 from jobstore.live.meters import ANSWERED, UNANSWERED, Attempted
 from jobstore.model.errors import AnswerTooLarge, JobstoreError, TargetUnreachable
 from jobstore.model.frozen import frozen
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle
 from jobstore.model.job import Claim, Failure
 from jobstore.model.message import header
 from jobstore.model.retry import AttemptEnded
@@ -40,7 +40,7 @@ class Stopped:
 Outcome: TypeAlias = CapturedResponse | Failed | Stopped
 
 
-def expired(handle: JobHandle, seconds: float | None) -> Failed:
+def expired(handle: AttemptHandle, seconds: float | None) -> Failed:
     """Return the failure of an attempt that timed out."""
     if handle.connecting:
         detail = f"no connection to the target could be made within {seconds:g} s"

@@ -43,8 +43,6 @@ class JobHandle:
         account: the account that the job belongs to.
         depth: how many jobs led to this one, each of which submitted the next.
         source: the address that the job was submitted from, or None.
-        connecting: whether its request waits for a connection, so that nothing of it was sent.
-        unrepeatable: whether its request must not be sent twice, whatever its method.
     """
 
     __slots__ = (
@@ -54,12 +52,10 @@ class JobHandle:
         "_reporter",
         "account",
         "attempt",
-        "connecting",
         "depth",
         "id",
         "owner",
         "source",
-        "unrepeatable",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a handler may know of its job
@@ -82,8 +78,6 @@ class JobHandle:
         self._progress: float | None = None
         self._counters: dict[str, int] = {}
         self._cancelled = False
-        self.connecting = False
-        self.unrepeatable = False
 
     @property
     def progress(self) -> float | None:
@@ -142,3 +136,15 @@ class JobHandle:
     def cancel(self) -> None:
         """Note that the cancellation of the job was requested."""
         self._cancelled = True
+
+
+class AttemptHandle(JobHandle):
+    """The same, as whoever sends the request and the target see it: handlers do not need the rest.
+
+    Attributes:
+        connecting: whether the request waits for a connection, so that nothing of it was sent.
+        unrepeatable: whether the request must not be sent twice, whatever its method.
+    """
+
+    connecting = False
+    unrepeatable = False

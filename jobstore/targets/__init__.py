@@ -3,14 +3,16 @@
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle
 from jobstore.model.message import Request, Response
 
 
 class Target(Protocol):
     """Something that answers requests."""
 
-    def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
+    def send(
+        self, request: Request, handle: AttemptHandle
+    ) -> AbstractAsyncContextManager[Response]:
         """Send a request and yield its response, with the body still streaming.
 
         Leaving the context before the end of the body breaks off the exchange.

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from jobstore.http import heads
 from jobstore.model.errors import TargetBroken, TargetUnreachable
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle, JobHandle
 from jobstore.model.message import (
     JOB_ID,
     OURS,
@@ -101,7 +101,9 @@ class Upstream:
         finally:
             connections.close()
 
-    def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
+    def send(
+        self, request: Request, handle: AttemptHandle
+    ) -> AbstractAsyncContextManager[Response]:
         """Send a request and yield its response; leaving early closes the connection.
 
         Args:
@@ -197,7 +199,7 @@ class _Sending:
 
     __slots__ = ("_exchange", "_handle", "_request", "_upload", "_upstream")
 
-    def __init__(self, upstream: Upstream, request: Request, handle: JobHandle) -> None:
+    def __init__(self, upstream: Upstream, request: Request, handle: AttemptHandle) -> None:
         self._upstream = upstream
         self._request = request
         self._handle = handle

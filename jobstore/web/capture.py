@@ -21,7 +21,7 @@ from jobstore.model.errors import (
     PathLeaves,
     TargetFailed,
 )
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle, JobHandle
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end, loggable, without
 from jobstore.store.transaction import Outcome
@@ -283,14 +283,15 @@ class Capture:
         if ask.identity.role is not None:  # the credentials are meant for jobstore
             headers = route.travelling(headers)
         incoming = Request(method=method, path=path, headers=headers, body=ask.body())
-        Relay(ask, route.target, incoming, JobHandle(source=ask.source), again).begin()
+        Relay(ask, route.target, incoming, AttemptHandle(source=ask.source), again).begin()
         return True
 
     async def relayed(self, request: web.Request) -> web.StreamResponse:
         """Pass a request to its target and the response back, unchanged."""
         try:
             route, incoming = self._sent_on(request)
-            handle, offer = JobHandle(source=standing.source(request)), upgrading.offered(request)
+            handle = AttemptHandle(source=standing.source(request))
+            offer = upgrading.offered(request)
             if offer and isinstance(route.target, SwitchingTarget):
                 return await upgrading.relay(request, route.target, incoming, handle, offer)
             async with route.target.send(incoming, handle) as response:

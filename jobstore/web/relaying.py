@@ -22,7 +22,7 @@ from jobstore.model.errors import (
     StoreError,
     TargetFailed,
 )
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle
 from jobstore.model.message import Request, Response, bodiless
 from jobstore.targets import Target
 from jobstore.web import answers, refusals, standing, wire
@@ -47,7 +47,7 @@ class Relay:
         ask: Ask,
         target: Target,
         incoming: Request,
-        handle: JobHandle,
+        handle: AttemptHandle,
         again: Callable[[], Identity | None],
     ) -> None:
         self._ask = ask

@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from jobstore.model.errors import BodyBroken, TargetBroken, TargetUnreachable
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle
 from jobstore.model.message import Body, Headers, Request, Response, chunks, header
 from jobstore.targets.mount import front_of
 from jobstore.targets.upstream import Upstream, outgoing
@@ -21,7 +21,7 @@ from trials.services import Talk
 from trials.sockets import hang_up, lines_of
 
 MEBIBYTE = 1 << 20
-NO_JOB = JobHandle()
+NO_JOB = AttemptHandle()
 
 
 class World(Services):
@@ -131,7 +131,7 @@ async def test_the_original_host_travels_in_forwarded_in_place_of_what_was_there
 
 def test_a_job_says_its_id_and_attempt_and_a_client_cannot() -> None:
     request = get("/", ("jobstore-id", "666"), ("Jobstore-Attempt", "9"))
-    job = outgoing(request, JobHandle(7, 2), front_of(request))
+    job = outgoing(request, AttemptHandle(7, 2), front_of(request))
     assert (values(job, "jobstore-id"), values(job, "jobstore-attempt")) == (["7"], ["2"])
     none = outgoing(request, NO_JOB, front_of(request))
     assert (values(none, "jobstore-id"), values(none, "jobstore-attempt")) == ([], [])

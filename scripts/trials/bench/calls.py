@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobstore.model.handle import JobHandle
+from jobstore.model.handle import AttemptHandle
 from jobstore.model.message import Request
 from jobstore.targets.inprocess import InProcess
 from trials.bench import loads
@@ -54,7 +54,7 @@ async def _call(calls: int) -> float:
     request = Request(method="POST", path="/echo", body=loads.body(loads.KIB))
     start = time.perf_counter()
     for _ in range(calls):
-        async with target.send(request, JobHandle()) as response:
+        async with target.send(request, AttemptHandle()) as response:
             assert isinstance(response.body, bytes)
     seconds = time.perf_counter() - start
     await runner.cleanup()
