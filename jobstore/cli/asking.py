@@ -108,8 +108,8 @@ class _Form:
     is_flag=False,
     flag_value=By.PATH.value,
     help=(
-        "Counts and durations by path; --stats=route puts paths together as /reports/{},"
-        " --stats=definition the runs of a definition."
+        "Counts and durations by path; --stats=route groups paths as /reports/{},"
+        " --stats=definition the runs of each definition."
     ),
 )
 @click.option("--activity", is_flag=True, help="Jobs submitted per hour or per day.")

@@ -20,9 +20,9 @@ from jobstore.store.starts import Start
 def nodes_command(config: Config, limit: int, *, as_json: bool) -> None:
     """List the nodes that share a database, with a row for each start; the newest first.
 
-    A node is alive; silent, if nothing was heard from it for [store] lease, so that the others
-    will declare it dead; ended, if it was stopped; or died, if they have. A file has at most one
-    server.
+    A node is alive; silent, if nothing was heard from it for [store] lease and the others are about
+    to declare it dead; ended, if it was stopped; or died, if it was declared dead. A file has at
+    most one server.
     """
     place = place_of(config)
     starts = asyncio.run(place.starts(limit))

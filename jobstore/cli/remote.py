@@ -150,7 +150,7 @@ class _Told(dict[str, Any]):
         self._url = url
 
     def __missing__(self, name: str) -> NoReturn:
-        raise Complaint(f"{self._url}: {NO_JOBSTORE}: it tells nothing of {name!r}")
+        raise Complaint(f"{self._url}: {NO_JOBSTORE}: its answer has no {name!r}")
 
 
 def _token(file: Path | None) -> str | None:

@@ -134,7 +134,7 @@ def _who_answers(targets: Sequence[TargetSection]) -> Iterator[str]:
 def migrate_command(config: Config, *, as_json: bool) -> None:
     """Create the store, or upgrade its schema.
 
-    The server does so by itself when it starts.
+    The server does this itself when it starts.
     """
     place = place_of(config)
     before, after = place.migrate()

@@ -110,8 +110,9 @@ def _written(file: Path, store: Path | None, *, force: bool) -> Iterator[Callabl
 def import_command(config: Config, file: Path, *, as_json: bool) -> None:
     """Import jobs that `jobstore export` wrote to FILE; - is the standard input.
 
-    Either all jobs are imported or none: none if the id of one is already in use, or if the file is
-    damaged. No server may be running. Jobs that had not ended when they were exported are left out.
+    Either all jobs are imported or none: an id that is already in use stops the import, and so does
+    a damaged file. No server may be running. Jobs that had not ended when they were exported are
+    left out.
     """
     place = tended(config)
     with progress("jobs") as report, _opened(file) as lines:

@@ -137,7 +137,7 @@ def accounts_command(config: Config, *, as_json: bool) -> None:
 @click.option("--label", type=text, default="", metavar="TEXT", help="What it is for.")
 @json_option
 def token_command(config: Config, name: str, label: str, *, as_json: bool) -> None:
-    """Create a token, with which a program acts for an account.
+    """Create a token, which lets a program act for an account.
 
     It is written to the standard output only; the store keeps its hash.
     """

@@ -121,7 +121,7 @@ def _asked(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQue
     by = query.get("by") or fitting[0]
     asked = overviews.activity({**times, "by": by}, scope, now)
     if by not in fitting and overviews.WORDS[asked.seconds] == by:
-        raise QueryInvalid(f"by: expected {' or '.join(fitting)} for so long a time")
+        raise QueryInvalid(f"by: expected {' or '.join(fitting)} for such a long time")
     return asked
 
 

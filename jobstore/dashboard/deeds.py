@@ -146,7 +146,7 @@ async def _whether_to_set_password(asked: DeedRequest) -> Question:
         title=f"Set the password of {account.name}",
         told=(
             (
-                "The old password works no more, and the sessions that began with it end. Tokens "
+                "The old password no longer works, and the sessions that began with it end. Tokens "
                 "stay as they are."
             ),
         ),
@@ -170,7 +170,7 @@ async def _whether_to_remove(asked: DeedRequest) -> Question:
         title=f"Remove the account {name}",
         told=(
             (
-                f"{name} is let in no more: {_many(tokens, 'token')} and "
+                f"{name} loses access: {_many(tokens, 'token')} and "
                 f"{_many(sessions, 'session')} end with the account, and its schedules are paused."
             ),
             (
@@ -197,8 +197,8 @@ async def _whether_to_make_token(asked: DeedRequest) -> Question:
         title=f"Make a token for {name}",
         told=(
             (
-                f"With it a program asks on behalf of {name}, until the token is revoked. It is "
-                "shown once, on the next page, and kept nowhere."
+                f"With it a program acts on behalf of {name}, until the token is revoked. It is "
+                "shown once, on the next page, and not kept."
             ),
         ),
         button="Make the token",
@@ -223,8 +223,8 @@ async def _whether_to_revoke(asked: DeedRequest) -> Question:
     return Question(
         title=f"Revoke token {number}",
         told=(
-            f"Programs that use this token of {token.account}{label} are let in no more, at once.",
-            "This cannot be undone; a new token can be made.",
+            f"Programs that use this token of {token.account}{label} are refused from now on.",
+            "This cannot be undone; you can create a new token.",
         ),
         button="Revoke the token",
         danger=True,

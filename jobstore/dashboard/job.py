@@ -233,7 +233,7 @@ def _why_no_response(job: Job) -> str:
         case Result.DELETED:
             return "It was deleted."
         case Result.UNWANTED:
-            return "It was not kept: the job was submitted without that."
+            return "It was not kept: the job was submitted without keeping the result."
         case Result.EXPIRED:
             return "It is no longer kept: nobody fetched it in time."
         case Result.TAKEN if job.state is State.DONE:

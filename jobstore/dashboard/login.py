@@ -28,7 +28,7 @@ _PAGE: Final = re.compile(
 )
 _UPWARDS: Final = frozenset({".", ".."})
 
-_WRONG: Final = "There is no account of that name with that password."
+_WRONG: Final = "There is no account with that name and that password."
 _ENDED: Final = "Your session has ended: please log in again."
 _UNCHANGED: Final = "Your session has ended, so nothing was changed: please log in again."
 _STRANGER: Final = "Please log in first: nothing was changed."

@@ -28,7 +28,7 @@ class Done(StrEnum):
 
 _SENTENCES: Final[Mapping[Done, str]] = {
     Done.CANCELLED: "Cancelled.",
-    Done.CANCEL_ASKED: "Asked to stop; it says so here when it has.",
+    Done.CANCEL_ASKED: "Asked to stop; this page says so when it has.",
     Done.RETRIED: "This is the new job.",
     Done.DELETED: "Deleted.",
     Done.RESTORED: "Restored: its result can be fetched again.",

@@ -138,7 +138,7 @@ def _ask_stop(visit: Visit, operation: BulkOperation) -> web.Response:
         button="" if is_over else "Stop it",
         back=f"operations/{operation.id}",
         danger=True,
-        wrong=f"It is over already: it is {operation.state}." if is_over else "",
+        wrong=f"It has already ended: it is {operation.state}." if is_over else "",
     )
     return ask(visit, question, 409 if is_over else 200)
 

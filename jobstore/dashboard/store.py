@@ -65,7 +65,7 @@ def warnings(facts: StoreFacts) -> Iterator[Warned]:
     if log is not None and log > _LONG_LOG:
         yield Warned(
             words=f"the log beside the file has {words.size(log)}: a program that reads the file "
-            "for long keeps it from being truncated, or no program checkpoints it"
+            "for a long time keeps it from being truncated, or no program checkpoints it"
         )
     for start in facts.starts:
         if start.state is StartState.SILENT:

@@ -161,7 +161,7 @@ def _asked_to_stop(known: KnownJob) -> Iterator[str]:
     asked = known.job.cancel_asked_at
     if asked is not None and known.job.state is State.RUNNING:
         who = known.asker or "Somebody"
-        yield f"{who} asked for its cancellation {words.relative(asked, known.now)}."
+        yield f"{who} requested its cancellation {words.relative(asked, known.now)}."
 
 
 def _after(known: KnownJob) -> Iterator[str]:
@@ -182,4 +182,4 @@ def _after(known: KnownJob) -> Iterator[str]:
         case Result.EXPIRED:
             yield "Its result has expired: nobody fetched it in time."
         case Result.UNWANTED:
-            yield "Its result was not kept: it was submitted that way."
+            yield "Its result was not kept: the job was submitted without keeping it."

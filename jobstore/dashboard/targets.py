@@ -121,8 +121,8 @@ def _whether_to_pause(target: TargetSeen, fields: Fields) -> Question:
     return Question(
         title=f"Pause {target.name}",
         told=(
-            f"{starts} New jobs are taken in, and wait.",
-            f"What runs now ({running}) goes on to its end; what waits ({waiting}) waits on.",
+            f"{starts} New jobs are accepted, and wait.",
+            f"What runs now ({running}) goes on to its end; what waits ({waiting}) keeps waiting.",
         ),
         button="Pause",
         danger=True,
@@ -157,11 +157,11 @@ def _whether_to_size(target: TargetSeen, fields: Fields) -> Question:
         title=f"Slots of {target.name}",
         told=(
             (
-                "So many of its jobs may run at once at each server, in place of what the "
-                f"configuration says{'' if configured is None else f': {configured:,}'}. Nothing "
-                "in the field means: as configured."
+                "How many of its jobs may run at once at each server, instead of what the "
+                f"configuration says{'' if configured is None else f': {configured:,}'}. Leave "
+                "the field empty to use the configured number."
             ),
-            "Fewer slots stop nothing that runs.",
+            "With fewer slots, running jobs still go on.",
         ),
         button="Set the slots",
         inputs=(Input(name="slots", label="Slots", kind="number", value=value),),

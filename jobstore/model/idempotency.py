@@ -78,7 +78,7 @@ def checked(key: str) -> str:
     if len(key) > _LONGEST:
         raise KeyInvalid(f"one of more than {_LONGEST} characters")
     if not (key.isascii() and key.isprintable()):
-        raise KeyInvalid("one with other than printable ASCII characters")
+        raise KeyInvalid("one with characters other than printable ASCII")
     return key
 
 

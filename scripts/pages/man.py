@@ -55,7 +55,7 @@ or the configuration names another one. Its write-ahead log is
 the process id of its server is in
 .IR jobs.db.lock .
 .SH EXIT STATUS
-0 for success, 1 for what could not be done, 2 for wrong usage.
+0 for success, 1 if something could not be done, 2 for wrong usage.
 .SH SEE ALSO
 .BR curl (1),
 .BR sqlite3 (1)

@@ -26,7 +26,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         ),
         (
             errors.ShuttingDown(),
-            "Submit again when the server is back; clients do so by `Retry-After`.",
+            "Submit again when the server is back; clients do so after `Retry-After`.",
         ),
         (errors.NoRoom(), "Submit again after a moment, or send smaller requests."),
         (
@@ -39,7 +39,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         ),
         (
             errors.TooDeep(8),
-            "Look for a job that submits itself. If the chain is meant, raise `[limits] depth`.",
+            "Look for a job that submits itself. If the chain is intended, raise `[limits] depth`.",
         ),
         (
             errors.NoJobOfThat(),
@@ -55,7 +55,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         (errors.KeyReused("order-17"), "Use a new key for each new request."),
         (errors.TagTaken("nightly"), "Wait for the end of that job, or choose another tag."),
         (errors.NoTarget(), "Check the path, or add a `[[target]]` whose prefix covers it."),
-        (errors.PathLeaves(), "Write the path without `..`, in whatever spelling."),
+        (errors.PathLeaves(), "Write the path without `..`, however it is encoded."),
         (
             errors.MemberRefused(1, errors.SubmissionInvalid("target: expected a path")),
             "Correct the job with this number, counted from 0; no job of the batch was submitted.",
@@ -86,7 +86,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
         ),
         (
             errors.BeingDelivered(42),
-            "Ask again: the result is there again if that reader breaks off.",
+            "Ask again: the result is available again if that reader breaks off.",
         ),
         (
             errors.WrongState(42, "has already ended: it is done"),
@@ -243,7 +243,7 @@ MESSAGES: Final[dict[str, tuple[Advised, ...]]] = {
                 "network hangs."
             ),
         ),
-        (errors.ExportInvalid("line 12 is damaged"), "Export again, and copy the file whole."),
+        (errors.ExportInvalid("line 12 is damaged"), "Export again, and copy the complete file."),
     ),
     "Starting the server": (
         (

@@ -61,7 +61,7 @@ async def agree(page: Page, question: str) -> None:
 
 async def over(page: Page, number: int) -> None:
     """Wait until an operation is over, on its page."""
-    await expect(page.locator(".story")).to_contain_text(f"Over: done to {number} job")
+    await expect(page.locator(".story")).to_contain_text(f"Finished: done to {number} job")
 
 
 @pytest.mark.does("matching/retry")
@@ -71,7 +71,7 @@ async def test_dialogs_and_operations_are_for_everybody(client: Client, open_pag
     page = await open_page(f"{client.url}/_jobs/ui/matching/retry?status=500")
     await page.click("#ask button")
     await page.wait_for_url("**/operations/1")
-    await expect(page.locator(".story")).to_contain_text("Over: done to 2 jobs.")
+    await expect(page.locator(".story")).to_contain_text("Finished: done to 2 jobs.")
     await check_looks(page)
     await page.goto(f"{client.url}/_jobs/ui/")
     await page.keyboard.press("?")
@@ -236,7 +236,7 @@ async def test_two_operators_choose_the_same_jobs(client: Client, open_page: Ope
         await expect(page.locator("dialog[open] h1")).to_have_text("Retry 2 jobs?")
     await first.click("dialog[open] button")
     await first.wait_for_url("**/operations/1")
-    await expect(first.locator(".story")).to_contain_text("Over: done to 2 jobs.")
+    await expect(first.locator(".story")).to_contain_text("Finished: done to 2 jobs.")
     await second.click("dialog[open] button")
     await expect(second.locator("h1")).to_have_text("Nothing to retry")
     await expect(second.locator("[role=alert]")).to_contain_text("there were 2 when you were asked")

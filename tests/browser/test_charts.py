@@ -91,7 +91,7 @@ async def test_a_definition_is_created_with_the_form(client: Client, open_page: 
     assert "schedule.cron: expected the five fields" in await page.inner_text("#cron-told")
     await check_looks(page)
     await page.fill("[name=cron]", "*/20 * * * *")
-    await page.click("text=Say when it would run")
+    await page.click("text=Show when it would run")
     assert "It would run every 20 minutes" in await page.inner_text("form [role=status]")
     await page.click("text=Create it")
     await page.wait_for_url(re.compile(r"/definitions/1002\?done=created"))

@@ -34,7 +34,7 @@ async def test_who_cannot_be_let_in_is_told_so(serve: Serve, open_page: Open) ->
     server = await peopled(serve)
     page = await open_page(f"{server.url}/_jobs/ui/access")
     await log_in(page, "alice", "wrong horse")
-    assert "no account of that name" in await page.get_by_role("alert").inner_text()
+    assert "no account with that name" in await page.get_by_role("alert").inner_text()
     await check_looks(page)
     await page.get_by_label("Password").fill(PASSWORD)
     await page.keyboard.press("Enter")

@@ -381,8 +381,8 @@ def test_what_is_no_jobstore_is_told_so(
     ("command", "body", "complaint"),
     [
         (("list",), b"[]", "this is not a jobstore server: it answers with 200"),
-        (("list",), b'{"items": []}', "not a jobstore server: it tells nothing of 'jobs'"),
-        (("targets",), b"{}", "not a jobstore server: it tells nothing of 'targets'"),
+        (("list",), b'{"items": []}', "not a jobstore server: its answer has no 'jobs'"),
+        (("targets",), b"{}", "not a jobstore server: its answer has no 'targets'"),
         (("show", 1), b"{}", "not a jobstore server, or a newer one: None is not a valid State"),
         (("list",), b'{"jobs": [{"state": "mended"}]}', "or a newer one: 'mended' is not a valid"),
     ],

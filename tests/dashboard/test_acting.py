@@ -299,7 +299,7 @@ async def test_what_was_counted_is_what_is_done(client: Client) -> None:
     assert said["filter"]["status"] == "5xx"
     assert re.fullmatch(r"20\d\d-.*Z", said["filter"]["since"])
     shown = await look(client, "operations/1")
-    assert "Over: done to 3 jobs." in shown
+    assert "Finished: done to 3 jobs." in shown
     assert '<progress class="far" value="3" max="3"' in shown
     assert "Retry 3 jobs" in await look(client, "operations")
     assert "Nothing to retry" in await look(
@@ -371,8 +371,8 @@ async def test_an_operation_is_stopped_and_a_deletion_of_many_is_undone(client: 
     assert (await over(client, 2))["done"] == 2
     assert "jobs of operation 1" in await look(client, "operations/2")
     assert "Nothing to restore" in await look(client, "operations/1/undo")
-    assert "It is over already: it is done." in await look(client, "operations/2/stop", 409)
-    assert "It is over already" in page(await send(client, "operations/2/stop"), 409)
+    assert "It has already ended: it is done." in await look(client, "operations/2/stop", 409)
+    assert "It has already ended" in page(await send(client, "operations/2/stop"), 409)
 
 
 async def test_nobody_can_pass_for_an_operation_by_their_name(client: Client) -> None:

@@ -114,7 +114,7 @@ async def test_what_cannot_be_read_is_said(client: Client) -> None:
     for query, sentence in {
         "since=yesterday": "since: expected a time with its zone such as 2026-11-01T18:00:00Z",
         "by=minute": "by: expected one of quarter, hour, day",
-        "since=30d&by=quarter": "by: expected day for so long a time",
+        "since=30d&by=quarter": "by: expected day for such a long time",
         "until=2026-01-01T00:00:00Z": "until: expected a time that is not before since",
         "sinec=1h": "sinec: no such parameter; did you mean since?",
     }.items():

@@ -71,7 +71,7 @@ async def test_a_wrong_password_is_said_on_the_page(
 ) -> None:
     answer = await browser.log_in(name, password, "access")
     assert answer.status == 403
-    assert b"There is no account of that name with that password." in answer.body
+    assert b"There is no account with that name and that password." in answer.body
     assert b'name="next" value="access"' in answer.body
     assert b"<b>" not in answer.body
     assert "WWW-Authenticate" not in answer.headers

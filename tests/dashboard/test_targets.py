@@ -88,7 +88,7 @@ async def test_the_page_shows_what_runs_waits_and_went_wrong(
         assert b'<progress class="slots" max="1" value="1"' in page.body
         assert "1 / 1 configured: 2 2 " in said(page)
         words = said(await alice.get("targets/pause?target=/wait"))
-        assert "(1 job) goes on to its end; what waits (2 jobs) waits on" in words
+        assert "(1 job) goes on to its end; what waits (2 jobs) keeps waiting" in words
 
 
 def banner(answer: Answer) -> str:

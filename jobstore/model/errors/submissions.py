@@ -117,7 +117,7 @@ class BodyStalled(BodyBroken):
     status = 408
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"nothing of the request's body arrived for {seconds:g} s")
+        super().__init__(f"no part of the request's body arrived for {seconds:g} s")
 
 
 class TagTaken(JobstoreError):
