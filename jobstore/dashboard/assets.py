@@ -18,7 +18,12 @@ from jobstore.model.frozen import frozen
 
 # All that is given away, whatever else lies in that folder.
 _TYPES: Final[Mapping[str, str]] = MappingProxyType(
-    {"jobs.css": "text/css", "jobs.js": "text/javascript", "icon.svg": "image/svg+xml"}
+    {
+        "jobs.css": "text/css",
+        "jobs.js": "text/javascript",
+        "charts.js": "text/javascript",
+        "icon.svg": "image/svg+xml",
+    }
 )
 _FOR_EVER: Final = "public, max-age=31536000, immutable"  # a year: RFC 8246, RFC 9111
 

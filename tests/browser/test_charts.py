@@ -127,3 +127,33 @@ async def test_a_bar_leads_to_its_jobs(client: Client, open_page: Open) -> None:
     await page.wait_for_url("**running_at*")
     assert "running_at" in await page.inner_text("form[role=search]")
     assert await page.locator("#q-error").count() == 0
+
+
+async def test_a_chart_is_one_tab_stop_and_arrow_keys_go_from_bar_to_bar(
+    client: Client, open_page: Open
+) -> None:
+    page = await activity(open_page, f"{client.url}/_jobs/ui/activity?by=hour")
+    bars = page.locator("svg.bars a")
+    await page.focus("button:has-text('Show')")
+    for key, focused in [
+        ("Tab", bars.last),
+        ("ArrowRight", bars.last),
+        ("Home", bars.first),
+        ("ArrowLeft", bars.first),
+        ("ArrowRight", bars.nth(1)),
+        ("Tab", page.locator("details:has(table) > summary").first),
+        ("Shift+Tab", bars.nth(1)),
+        ("End", bars.last),
+    ]:
+        await page.keyboard.press(key)
+        await expect(focused).to_be_focused()
+
+
+async def test_without_a_script_every_bar_can_be_reached(client: Client, open_page: Open) -> None:
+    url = f"{client.url}/_jobs/ui/activity?by=hour"
+    page = await activity(open_page, url, java_script_enabled=False)
+    bars = page.locator("svg.bars a")
+    await page.focus("button:has-text('Show')")
+    for bar in (bars.first, bars.nth(1)):
+        await page.keyboard.press("Tab")
+        await expect(bar).to_be_focused()

@@ -152,8 +152,7 @@ let said = -QUIET;
 function announce(text) {
   const news = one('#news');
   if (news.textContent === text || performance.now() - said < QUIET) return;
-  said = performance.now();
-  news.textContent = text;
+  [said, news.textContent] = [performance.now(), text];
 }
 
 // --- questions: a dialog over the page instead of a page
@@ -229,10 +228,7 @@ const KEYS = {
   k: () => step(-1),
   x: () => one('tr[data-id]:focus-within td.check input')?.click(),
   r: retry,
-  '?': () => {
-    one('#keys')?.showModal();
-    one('#keys')?.scrollTo(0, 0); // the focus is on the button at the end
-  },
+  '?': () => { one('#keys')?.showModal(); one('#keys')?.scrollTo(0, 0); }, // not to the button with the focus
 };
 document.addEventListener('keydown', (event) => {
   const typing = event.target.matches('input:not([type=checkbox]), textarea, select');
@@ -245,8 +241,7 @@ document.addEventListener('click', ({ target }) => {
   if (!target.matches('[data-copy]')) return;
   const code = target.previousElementSibling;
   getSelection().selectAllChildren(code); // without TLS, browsers have no other way
-  if (navigator.clipboard) navigator.clipboard.writeText(code.textContent);
-  else document.execCommand('copy');
+  navigator.clipboard?.writeText(code.textContent) ?? document.execCommand('copy');
   target.textContent = 'Copied';
 });
 
