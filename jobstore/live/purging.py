@@ -9,6 +9,7 @@ from jobstore.model.frozen import frozen
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.lock import held, owned
+from jobstore.store.sqlite.translation import translated
 from jobstore.store.steps import ALONE
 
 
@@ -65,7 +66,7 @@ async def _purged_alone(path: Path, before: int) -> int:
 
 async def _rebuild(path: Path) -> None:
     async with sqlite.writer(path) as connection:
-        with sqlite.translated(path):
+        with translated(path):
             try:
                 await connection.call(pages.rebuild)
             except asyncio.CancelledError:

@@ -13,6 +13,7 @@ from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.lock import held, is_owned
 from jobstore.store.sqlite.names import beside
+from jobstore.store.sqlite.translation import translated
 
 
 class _Stopped(Exception):
@@ -84,7 +85,7 @@ async def copy(
 
     async with sqlite.reader(path) as reader:
         try:
-            with sqlite.translated(path):
+            with translated(path):
                 await reader.call(copied)
         except StoreFull as full:
             raise StoreFull(destination) from full

@@ -16,6 +16,7 @@ from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.engine import Connection
 from jobstore.store.sqlite.lock import held
+from jobstore.store.sqlite.translation import translated
 
 # More rows than any statement here has to give, or than are told.
 _ENOUGH: Final = 20
@@ -62,7 +63,7 @@ async def _checked(path: Path, progress: Callable[[str, int, int], object]) -> C
             problems += await _problems(reader, each)
         if problems:
             return CheckReport(problems=tuple(problems), schema_version=sqlite.SCHEMA_VERSION)
-        with sqlite.translated(path):
+        with translated(path):
             return await _sound(reader)
 
 

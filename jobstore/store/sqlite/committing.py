@@ -25,9 +25,10 @@ from typing import Any, Final
 
 from jobstore.model.errors import JobstoreError, StoreError, StoreUnsure
 from jobstore.store.facts import Changes
-from jobstore.store.sqlite.engine import begin_patiently, primary_code, translate
+from jobstore.store.sqlite.engine import begin_patiently
 from jobstore.store.sqlite.names import beside
 from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.sqlite.translation import primary_code, translate
 from jobstore.store.transaction import Batch, Operation, Outcome
 
 # After these a transaction is not whole in the WAL: its last frame is what could not be written, or

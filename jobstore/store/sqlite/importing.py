@@ -13,6 +13,7 @@ from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import commit
 from jobstore.store.sqlite.lock import held, owned
 from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.sqlite.translation import translated
 
 
 def import_history(
@@ -32,7 +33,7 @@ def import_history(
     """
     with held(path):
         sqlite.require(path)
-    with owned(path), sqlite.translated(path):
+    with owned(path), translated(path):
         connection = sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)
         try:
             connection.execute("BEGIN IMMEDIATE")

@@ -20,9 +20,9 @@ from jobstore.store.sqlite.engine import (
     WRITER_PRAGMAS,
     connect,
     identify,
-    translated,
 )
 from jobstore.store.sqlite.lock import held, owned, owner
+from jobstore.store.sqlite.translation import translated
 
 # Both have to be set before the first table stands in the file.
 _CREATION_PRAGMAS = ("PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL")

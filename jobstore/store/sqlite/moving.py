@@ -22,6 +22,7 @@ from jobstore.store.sqlite.committing import commit
 from jobstore.store.sqlite.lock import held, owned
 from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.sqlite.translation import translated
 
 # The token by which a file knows its log stands among the counters: see `mixture`.
 _TOKEN: Final = constant("mark")
@@ -38,7 +39,7 @@ def reading(path: Path) -> Iterator["FileSource"]:
     """
     with held(path):
         sqlite.require(path)
-    with owned(path), sqlite.translated(path):
+    with owned(path), translated(path):
         pragmas = sqlite.READER_PRAGMAS
         with closing(sqlite.connect(path, sqlite.reading_mode(path), pragmas)) as connection:
             connection.execute("BEGIN")
@@ -59,7 +60,7 @@ def writing(path: Path) -> Iterator["FileDestination"]:
     _make(path)
     with (
         owned(path),
-        sqlite.translated(path),
+        translated(path),
         closing(sqlite.connect(path, "rw", sqlite.WRITER_PRAGMAS)) as connection,
     ):
         connection.execute("BEGIN IMMEDIATE")

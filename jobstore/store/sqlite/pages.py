@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from jobstore.store.sqlite.engine import translated
 from jobstore.store.sqlite.names import beside
+from jobstore.store.sqlite.translation import translated
 
 # How often in a row `settle` tries to come to the end of a WAL that others write on.
 _SETTLE_TRIES: Final = 4

@@ -11,6 +11,7 @@ from jobstore.store.expressions import Statement
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.condition import Condition
 from jobstore.store.sqlite.presence import Presence
+from jobstore.store.sqlite.translation import translated
 
 
 class PointReader:
@@ -69,7 +70,7 @@ class PointReader:
         return rows
 
     def _rows(self, statement: Statement, values: Mapping[str, object]) -> list[Any]:
-        with sqlite.translated(self._path):
+        with translated(self._path):
             return self._connection.execute(statement.sql, statement.bound(values)).fetchall()
 
 

@@ -24,6 +24,7 @@ from jobstore.store.sqlite.backup import copy, new_copy
 from jobstore.store.sqlite.lock import StoreFile, alone, held, owned
 from jobstore.store.sqlite.names import beside
 from jobstore.store.sqlite.transaction import FileTransaction
+from jobstore.store.sqlite.translation import translated
 
 # What SQLite would apply to the copy if it stayed.
 _LOGS: Final = ("-wal", "-journal")
@@ -106,7 +107,7 @@ def _given(file: StoreFile) -> Mapping[str, int] | None:
         if not sqlite.identify(file.path):
             return None
         with (
-            sqlite.translated(file.path),
+            translated(file.path),
             closing(sqlite.connect(file.path, "rw", sqlite.READER_PRAGMAS)) as connection,
         ):
             return dict(connection.execute(LAST.sql, LAST.bound({})).fetchall())
@@ -116,7 +117,7 @@ def _given(file: StoreFile) -> Mapping[str, int] | None:
 
 def _prepare(partial: Path, backup: Path, given: Mapping[str, int]) -> None:
     """Ensure that a copy is sound, and sync it."""
-    with sqlite.translated(backup), closing(sqlite3.connect(partial)) as connection:
+    with translated(backup), closing(sqlite3.connect(partial)) as connection:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
             raise StoreDamaged(backup, found)
