@@ -14,7 +14,7 @@ from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result
 from jobstore.model.message import Headers, Response
-from jobstore.store import elsewhere, jobs, results, submitting
+from jobstore.store import deleting, elsewhere, jobs, results, submitting
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
@@ -189,7 +189,7 @@ class Results:
             BeingDelivered: the result is on its way to a reader.
             JobNotFound: the job can no longer be asked for.
         """
-        await self._let_go(job_id, scope, results.delete)
+        await self._let_go(job_id, scope, deleting.delete)
 
     async def discard(self, job_id: int, scope: int | None = None) -> None:
         """Delete what is left of a job, even if its result was fetched.
@@ -198,7 +198,7 @@ class Results:
             BeingDelivered: the result is on its way to a reader.
             JobNotFound: there is no such job in the history.
         """
-        await self._let_go(job_id, scope, results.discard)
+        await self._let_go(job_id, scope, deleting.discard)
 
     async def _let_go(
         self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
@@ -233,7 +233,7 @@ class Results:
             JobNotFound: there is no such job in the history.
         """
         self._require_free(tx, job_id, scope)
-        results.set_aside(tx, job_id, scope, because)
+        deleting.set_aside(tx, job_id, scope, because)
 
     def _require_free(self, tx: Transaction, job_id: int, scope: int | None) -> None:
         if (
@@ -251,7 +251,7 @@ class Results:
 
         def step(tx: Transaction, limit: int) -> list[int]:
             busy = encode_ids(self._deliveries.reserved(tx))
-            return results.delete_step(
+            return deleting.delete_step(
                 tx, awaited, after=after, last=last, busy=busy, scope=scope, limit=limit
             )
 
@@ -274,7 +274,7 @@ class Results:
 
         def step(tx: Transaction, limit: int) -> list[tuple[int, int]]:
             busy = encode_ids(self._deliveries.reserved(tx))
-            return results.expire_step(
+            return deleting.expire_step(
                 tx,
                 since=since,
                 before=before,

@@ -140,3 +140,7 @@ def elsewhere(boot: ColumnElement[Any]) -> ColumnElement[bool]:
 def not_elsewhere(boot: ColumnElement[Any]) -> ColumnElement[bool]:
     """Match rows that belong to no other live node."""
     return or_(boot.is_(None), boot == own_boot, boot.not_in(_alive))
+
+
+# Matches jobs whose result is not being delivered by another live node.
+no_reader: Final = not_elsewhere(_job.reader)

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from jobstore.model.clock import SECOND
 from jobstore.model.lifecycle import AWAITED, ENDED, Result
-from jobstore.store import events, results, schema
+from jobstore.store import deleting, events, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, lower
 from jobstore.store.facts import PayloadsGone
@@ -50,7 +50,7 @@ def purge_step(tx: Transaction, before: int, limit: int) -> int:
     """Delete some of the payloads unavailable since before a time; return how many."""
     rows = tx.execute(PURGEABLE, before=before, limit=limit).fetchall()
     listed = encode_ids(row[0] for row in rows)
-    for statement in (PURGE, DROP_REQUESTS, results.DROP_RESPONSES, DROP_BODIES):
+    for statement in (PURGE, DROP_REQUESTS, deleting.DROP_RESPONSES, DROP_BODIES):
         tx.execute(statement, ids=listed)
     for _, account, stored in rows:
         tx.tally.stored(account, -stored)
@@ -95,7 +95,7 @@ def _counted(*which: ColumnElement[bool]) -> Statement:
 EXPIRING: Final = _counted(
     with_result(Result.HELD),
     _job.finished_at < bindparam("before"),
-    results.not_restored("before"),
+    deleting.not_restored("before"),
 )
 PURGING: Final = _counted(_job.purgeable_at.is_not(None), _job.purgeable_at < bindparam("before"))
 

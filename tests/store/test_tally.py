@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from jobstore.model.errors import JobNotFound
-from jobstore.store import results, submitting
+from jobstore.store import deleting, submitting
 from jobstore.store.counters import count_queued
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import engine as sqlite
@@ -67,7 +67,7 @@ def put(tx: Transaction) -> int:
 
 def refused(tx: Transaction) -> None:
     """Delete a result that is not there."""
-    results.delete(tx, 2**40)
+    deleting.delete(tx, 2**40)
 
 
 def broken(tx: Transaction) -> None:
