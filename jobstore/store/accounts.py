@@ -5,49 +5,19 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import select
 
 from jobstore.model.account import NOBODY, Account, Role, Token
-from jobstore.model.errors import AccountProblem
 from jobstore.model.frozen import frozen
-from jobstore.store import audit, elsewhere, jobs, schedules, schema
+from jobstore.store import account_changes as changes
+from jobstore.store import audit, schema
 from jobstore.store.expressions import Statement
-from jobstore.store.guards import now
 from jobstore.store.reading import Points
 from jobstore.store.transaction import Operation, Transaction
 from jobstore.store.writer import Writer
 
 _account: Final = schema.ACCOUNT.c
 _token: Final = schema.TOKEN.c
-_this: Final = _account.name == bindparam("account")
-ADD: Final = Statement(
-    insert(schema.ACCOUNT).values(
-        name=bindparam("account"),
-        role=bindparam("role"),
-        password=bindparam("password"),
-        created_at=now,
-        changed_at=now,
-    )
-)
-SET_PASSWORD: Final = Statement(
-    update(schema.ACCOUNT)
-    .where(_this)
-    .values(password=bindparam("password"), changed_at=now)
-    .returning(_account.id)
-)
-CHANGE_PASSWORD: Final = Statement(
-    update(schema.ACCOUNT)
-    .where(_this, _account.password == bindparam("was"))
-    .values(password=bindparam("password"), changed_at=now)
-    .returning(_account.id)
-)
-SET_ROLE: Final = Statement(
-    update(schema.ACCOUNT)
-    .where(_this)
-    .values(role=bindparam("role"), changed_at=now)
-    .returning(_account.id)
-)
-REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.id))
 LIST: Final = Statement(
     select(
         _account.id,
@@ -57,21 +27,6 @@ LIST: Final = Statement(
         _account.created_at,
         _account.changed_at,
     ).order_by(_account.name)
-)
-FIND: Final = Statement(select(_account.id).where(_this))
-ADMINS: Final = Statement(select(_account.id).where(_account.role == bindparam("role")))
-ADD_TOKEN: Final = Statement(
-    insert(schema.TOKEN).values(
-        account=bindparam("account"),
-        label=bindparam("label"),
-        digest=bindparam("digest"),
-        created_at=now,
-    )
-)
-REVOKE_TOKEN: Final = Statement(
-    delete(schema.TOKEN)
-    .where(_token.id == bindparam("token"))
-    .returning(_token.account, _token.label)
 )
 LIST_TOKENS: Final = Statement(
     select(_token.id, _token.account, _token.label, _token.created_at, _token.digest).order_by(
@@ -164,9 +119,9 @@ class Accounts:
         """
 
         def add(tx: Transaction) -> None:
-            _add(tx, name, role, password)
+            changes.add(tx, name, role, password)
             _note(tx, by, "add account", name, role)
-            _require_admin(tx, wanted=with_admin)
+            changes.require_admin(tx, wanted=with_admin)
 
         await self._change(add)
 
@@ -184,7 +139,7 @@ class Accounts:
         """
 
         def set_password(tx: Transaction) -> None:
-            _set_password(tx, name, password, was)
+            changes.set_password(tx, name, password, was)
             _note(tx, by, "set password", name)
 
         await self._change(set_password)
@@ -208,9 +163,9 @@ class Accounts:
         """
 
         def set_role(tx: Transaction) -> int:
-            paused = _set_role(tx, name, role)
+            paused = changes.set_role(tx, name, role)
             _note(tx, by, "set role", name, role)
-            _require_admin(tx, wanted=with_admin)
+            changes.require_admin(tx, wanted=with_admin)
             return paused
 
         return await self._change(set_role)
@@ -232,9 +187,9 @@ class Accounts:
         """
 
         def remove(tx: Transaction) -> int:
-            paused = _remove(tx, name)
+            paused = changes.remove(tx, name)
             _note(tx, by, "remove account", name)
-            _require_admin(tx, wanted=with_admin)
+            changes.require_admin(tx, wanted=with_admin)
             return paused
 
         return await self._change(remove)
@@ -250,7 +205,7 @@ class Accounts:
         """
 
         def add_token(tx: Transaction) -> int:
-            token = _add_token(tx, name, label, digest)
+            token = changes.add_token(tx, name, label, digest)
             _note(tx, by, "add token", name, _named(token, label))
             return token
 
@@ -267,7 +222,7 @@ class Accounts:
         """
 
         def revoke(tx: Transaction) -> str:
-            account, label = _revoke(tx, token)
+            account, label = changes.revoke(tx, token)
             _note(tx, by, "revoke token", account, _named(token, label))
             return account
 
@@ -281,69 +236,6 @@ def _note(tx: Transaction, by: str, what: str, account: str, detail: str | None 
 
 def _named(token: int, label: str) -> str:
     return f"token {token}: {label}" if label else f"token {token}"
-
-
-def _require_admin(tx: Transaction, *, wanted: bool) -> None:
-    """Refuse a change that would leave no admin."""
-    if not wanted:
-        return
-    if tx.shared:  # of two admins, each may be taking the other's role at the moment
-        elsewhere.lock(tx, "admins")
-    if not tx.execute(ADMINS, role=Role.ADMIN).fetchone():
-        raise AccountProblem(
-            "at least one account has to be an admin: make another account an admin first"
-        )
-
-
-def _add(tx: Transaction, name: str, role: Role, password: str) -> None:
-    if tx.execute(FIND, account=name).fetchone():
-        raise AccountProblem(f"the account {name} already exists")
-    tx.execute(ADD, account=name, role=role, password=password, now=tx.now)
-
-
-def _set(tx: Transaction, statement: Statement, name: str, **values: object) -> int:
-    row = tx.execute(statement, account=name, now=tx.now, **values).fetchone()
-    if row is None:
-        raise AccountProblem(f"there is no account {name}")
-    return int(row[0])
-
-
-def _set_password(tx: Transaction, name: str, password: str, was: str | None) -> None:
-    if was is None:
-        _set(tx, SET_PASSWORD, name, password=password)
-        return
-    values = {"account": name, "password": password, "was": was}
-    if tx.execute(CHANGE_PASSWORD, now=tx.now, **values).fetchone() is None:
-        raise AccountProblem(f"the account {name} has just been changed: log in again")
-
-
-def _set_role(tx: Transaction, name: str, role: Role) -> int:
-    account = _set(tx, SET_ROLE, name, role=role)
-    return _pause(tx, account) if role is Role.READER else 0
-
-
-def _remove(tx: Transaction, name: str) -> int:
-    return _pause(tx, _set(tx, REMOVE, name))
-
-
-def _pause(tx: Transaction, account: int) -> int:
-    """Pause the schedules of an account: nobody could stop them otherwise."""
-    paused = tx.execute(schedules.PAUSE_ALL, of_account=account, now=tx.now).fetchall()
-    return len(paused)
-
-
-def _add_token(tx: Transaction, name: str, label: str, digest: str) -> int:
-    if not tx.execute(FIND, account=name).fetchone():
-        raise AccountProblem(f"there is no account {name}")
-    return tx.insert(ADD_TOKEN, account=name, label=label, digest=digest, now=tx.now)
-
-
-def _revoke(tx: Transaction, token: int) -> tuple[str, str]:
-    known = 0 < token <= jobs.LARGEST_ID
-    row = tx.execute(REVOKE_TOKEN, token=token).fetchone() if known else None
-    if row is None:
-        raise AccountProblem(f"there is no token {token}")
-    return row[0], row[1]
 
 
 def _decoded(row: Any) -> Account:
