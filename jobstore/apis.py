@@ -110,7 +110,7 @@ def pages_of(config: Config, store: Store, router: Router, gate: Gate) -> Apis:
 
 
 def _kinetica(_: Config, store: Store, router: Router) -> Spoken:
-    from jobstore.dialects import kinetica  # noqa: PLC0415
+    from jobstore.dialects import kinetica
 
     # Kinetica's clients send nothing but POST.
     claims = (PathClaim(kinetica.OWN_PATHS, frozenset({"POST"})),)
@@ -119,7 +119,7 @@ def _kinetica(_: Config, store: Store, router: Router) -> Spoken:
 
 
 def _datameer(config: Config, store: Store, router: Router) -> Spoken:
-    from jobstore.dialects import datameer  # noqa: PLC0415
+    from jobstore.dialects import datameer
 
     api = datameer.DatameerJobs(store, router, ZoneInfo(config.datameer.time_zone))
     return Spoken(api, datameer.CLAIMS, datameer.refused, Traffic.DATAMEER)
@@ -128,7 +128,7 @@ def _datameer(config: Config, store: Store, router: Router) -> Spoken:
 def unanswered_of(dialects: Collection[str]) -> Callable[[web.Request], web.Response | None]:
     """Return a function that answers clients of a dialect when no target does; None for others."""
     if "kinetica" in dialects:
-        from jobstore.dialects import kinetica  # noqa: PLC0415 - as above
+        from jobstore.dialects import kinetica  # as above
 
         return kinetica.no_such_endpoint
     return lambda _: None

@@ -38,7 +38,7 @@ def store_of(config: Config, name: str) -> AbstractAsyncContextManager[Store]:
     if not section.url:
         return owned_store(section.path, limits, external=section.external)
     with with_postgresql():
-        from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
+        from jobstore.live.joining import Database, joined_store  # an extra
 
     database = Database(
         url=section.url,
@@ -78,7 +78,7 @@ def traced(config: Config, store: Store) -> None:
     if not section.enabled:
         return
     try:
-        from jobstore.live.spans import Spans  # noqa: PLC0415 - an extra
+        from jobstore.live.spans import Spans  # an extra
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise

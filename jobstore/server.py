@@ -288,7 +288,7 @@ async def _route(stack: AsyncExitStack, config: Config, section: TargetSection) 
 async def _target(stack: AsyncExitStack, config: Config, section: TargetSection) -> Target:
     if section.upstream is not None:
         # Its client is of no use to a server whose targets are all in process.
-        from jobstore.targets.upstream import Upstream  # noqa: PLC0415
+        from jobstore.targets.upstream import Upstream
 
         upstream = Upstream.open(
             section.upstream,

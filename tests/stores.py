@@ -27,6 +27,7 @@ from jobstore.store.reading import Searcher
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.opening import open_history
+from jobstore.store.writer import Writer
 from tests import databases, engines
 from tests.loop import turns
 
@@ -305,7 +306,7 @@ def timeline(path: Path, job_id: int) -> list[str]:
     return [event for (event,) in found]
 
 
-def submission(  # noqa: PLR0913 - as many as a submission has
+def submission(
     method: str = "GET",
     path: str = "/work",
     *,
@@ -323,6 +324,11 @@ def submission(  # noqa: PLR0913 - as many as a submission has
         wanted=wanted,
         priority=priority,
     )
+
+
+def writer_of(store: Store) -> Writer:
+    """Return a store's writer, which no other code may use."""
+    return store._writer  # noqa: SLF001 - as said
 
 
 async def orders_of(store: Store, capacities: Mapping[str, int]) -> AsyncIterator[Order]:

@@ -21,9 +21,9 @@ from jobstore.cli.whereabouts import (
     Unanswered,
     Whereabouts,
 )
+from jobstore.config.loading import TOKEN
 from jobstore.model.frozen import frozen
 
-TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - the name of a variable
 # For how long a server may say nothing, in seconds; it may be asked to wait for less.
 _PATIENCE: Final = 60
 LONGEST_WAIT: Final = 30

@@ -18,7 +18,7 @@ from jobstore.model.nearest import nearest
 
 _PREFIX: Final = "JOBSTORE_"
 # What is for commands that ask a server on another machine, and no key.
-_TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - its name
+TOKEN: Final = "JOBSTORE_TOKEN"  # noqa: S105 - its name
 # Keys of a section that stand for each other: a layer that has one takes away what those below it
 # say of the others.
 _ALTERNATIVES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
@@ -113,7 +113,7 @@ def _names(place: Place) -> Key:
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name, value in environ.items():
-        if name.upper() == _TOKEN:
+        if name.upper() == TOKEN:
             continue
         if name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(f"{name}={value}"):
             _put(tables, name[len(_PREFIX) :].lower(), value)
@@ -129,7 +129,7 @@ def _put(tables: dict[str, Any], name: str, value: str) -> None:
 
 
 def _tables(file: Path) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - a fast start of commands without a file
+    import tomllib  # a fast start of commands without a file
 
     try:
         return tomllib.loads(file.read_text("utf-8-sig"))

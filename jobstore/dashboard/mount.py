@@ -63,6 +63,6 @@ class Dashboard:
 
     @cached_property
     def _site(self) -> "Site":
-        from jobstore.dashboard.site import Site  # noqa: PLC0415 - see `ready`
+        from jobstore.dashboard.site import Site  # see `ready`
 
         return Site(self._store, self._router, self._gate, self._retention, self._budget)

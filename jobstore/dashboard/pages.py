@@ -104,7 +104,7 @@ def render(
 
 def text(request: web.Request, template: str, **facts: object) -> str:
     """Return a page or a part of one as text; see `render`."""
-    from jobstore.dashboard.templating import TEMPLATES  # noqa: PLC0415 - see `ready`
+    from jobstore.dashboard.templating import TEMPLATES  # see `ready`
 
     shared: dict[str, Any] = {
         "up": up(request),

@@ -52,7 +52,7 @@ def submission_of(
     )
 
 
-async def submit_again(  # noqa: PLR0913 - what another job needs
+async def submit_again(
     store: "Store",
     job: Job,
     request: Request,

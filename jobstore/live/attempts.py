@@ -53,7 +53,7 @@ class Attempts:
         abandoned: the jobs whose ends could not be written.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+    def __init__(
         self,
         writer: Writer,
         bodies: Bodies,

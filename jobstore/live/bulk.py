@@ -43,7 +43,7 @@ class BulkOperations:
         boot: this start of the server.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+    def __init__(
         self,
         writer: Writer,
         history: History,

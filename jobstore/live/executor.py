@@ -94,7 +94,7 @@ class Executor:
         begun: set once the targets are announced to the store, or that failed.
     """
 
-    def __init__(  # noqa: PLR0913 - it is put together in one place
+    def __init__(
         self,
         store: Store,
         router: Router,

@@ -76,7 +76,7 @@ class Schedules:
         secret: the lower-case names of headers to forget when a job ends.
     """
 
-    def __init__(  # noqa: PLR0913 - it is put together in one place
+    def __init__(
         self,
         writer: Writer,
         reader: Reader,

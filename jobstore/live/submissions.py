@@ -46,7 +46,7 @@ class Submissions:
         spans: makes tracing spans; None if tracing is off.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+    def __init__(
         self,
         writer: Writer,
         bodies: Bodies,

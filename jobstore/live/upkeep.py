@@ -58,7 +58,7 @@ class Upkeep:
         steps: how long each step may take.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it is put together in one place
+    def __init__(
         self,
         writer: Writer,
         reader: Reader,

@@ -109,7 +109,7 @@ class Waiters:
         """
         return self._until_ended(job_id, seconds, scope, again, self._history.job, _never)
 
-    async def _until_ended(  # noqa: PLR0913, PLR0917 - it has two callers
+    async def _until_ended(
         self,
         job_id: int,
         seconds: float,

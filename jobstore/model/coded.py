@@ -71,7 +71,7 @@ class JobOptions(TypedDict, total=False):
     source: str | None
 
 
-def submission(  # noqa: PLR0913, PLR0917 - a request has so many parts
+def submission(
     method: str,
     path: str,
     headers: FieldsAsWritten,

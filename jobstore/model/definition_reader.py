@@ -17,7 +17,7 @@ def parse(written: object) -> Draft:
         DefinitionInvalid: it is invalid; the message says what was expected.
     """
     # Most servers and commands never read one, and loading pydantic takes a while.
-    from jobstore.model.written_definition import draft  # noqa: PLC0415
+    from jobstore.model.written_definition import draft
 
     try:
         return draft(written)

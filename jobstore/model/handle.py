@@ -58,7 +58,7 @@ class JobHandle:
         "source",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a handler may know of its job
+    def __init__(
         self,
         job_id: int | None = None,
         attempt: int = 0,

@@ -83,7 +83,7 @@ class Kind(Generic[T]):
         https://docs.pydantic.dev/latest/concepts/types/#customizing-validation-with-__get_pydantic_core_schema__
         """
         # Only pydantic asks; whoever has no model does not load it.
-        from pydantic_core import core_schema  # noqa: PLC0415
+        from pydantic_core import core_schema
 
         return core_schema.no_info_plain_validator_function(self.read)
 
@@ -257,7 +257,7 @@ def base_url(value: object) -> str:
     A socket file is written as ``unix:`` and its path.
     """
     # Only those have a URL that load the client anyway.
-    from yarl import URL  # noqa: PLC0415
+    from yarl import URL
 
     text = _text(value).strip()
     if text.startswith("unix:") and _SOCKET.fullmatch(text):

@@ -9,6 +9,6 @@ _LONGEST: Final = 100
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that was probably meant; there is at least one."""
-    from difflib import get_close_matches  # noqa: PLC0415 - for an error only
+    from difflib import get_close_matches  # for an error only
 
     return get_close_matches(name[:_LONGEST], known, n=1, cutoff=0.0)[0]

@@ -56,7 +56,7 @@ def verify(kept: str | None, password: str) -> bool:
     if kept is None:
         _hasher().hash(_normal(password))
         return False
-    from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - see _hasher
+    from argon2.exceptions import InvalidHashError, VerificationError  # see _hasher
 
     try:
         return _hasher().verify(kept, _normal(password))
@@ -72,7 +72,7 @@ def prepare() -> None:
 def _hasher() -> "PasswordHasher":
     """Create the hasher, with the low-memory parameters of RFC 9106 section 4."""
     # Loading it takes a while, and most servers never see a password.
-    from argon2 import PasswordHasher  # noqa: PLC0415
+    from argon2 import PasswordHasher
 
     return PasswordHasher()
 

@@ -171,7 +171,7 @@ def reconsidered(schedule: Schedule, fires_at: int, now: int) -> int:
     return fires_at if single or (_read(schedule)[0].fixed and fires_at in soon) else soon[0]
 
 
-def decide(  # noqa: PLR0913 - all that it depends on
+def decide(
     schedule: Schedule,
     due: int,
     now: int,
@@ -195,7 +195,7 @@ def decide(  # noqa: PLR0913 - all that it depends on
     return replace(decision, problem=problem(schedule) or "it does not fire for 50 years")
 
 
-def _decide(  # noqa: PLR0913 - all that it depends on
+def _decide(
     schedule: Schedule, due: int, now: int, *, since: int, busy_since: int | None, limit: int
 ) -> Decision:
     unmet = _unmet(schedule, due, now, since, limit)

@@ -57,10 +57,10 @@ async def _give_holes_back(seconds: float) -> None:
 
 def _glibc() -> Any:
     """Return the C library, if it is glibc and can be called; some Pythons are built without."""
-    with suppress(ImportError, AttributeError, OSError):
-        import ctypes  # noqa: PLC0415 - which may be missing
+    with suppress(ImportError, OSError):
+        import ctypes  # which may be missing
 
         library = ctypes.CDLL(None)
-        library.mallopt, library.malloc_trim  # noqa: B018 - which are looked for here
-        return library
+        if hasattr(library, "mallopt") and hasattr(library, "malloc_trim"):
+            return library
     return None

@@ -143,7 +143,7 @@ def _do(tx: Transaction, ids: Sequence[int], is_over: IsOver, act: Act) -> Stepp
     return stepped
 
 
-def _go_on(  # noqa: PLR0913, PLR0917 - what there is to write
+def _go_on(
     tx: Transaction, operation: BulkOperation, stepped: Stepped, part: int, place: int, ids: int
 ) -> None:
     """Store the progress of an operation."""

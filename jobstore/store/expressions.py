@@ -124,7 +124,7 @@ def inserting(
 @cache
 def _postgresql() -> Dialect:
     """Load the dialect, which takes a tenth of the time of a command that reads a file."""
-    from sqlalchemy.dialects.postgresql import dialect  # noqa: PLC0415 - a fast start
+    from sqlalchemy.dialects.postgresql import dialect  # a fast start
 
     made: Dialect = dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
     return made
@@ -326,7 +326,7 @@ def replacing(table: Table, key: str) -> Statement:
         return row.on_conflict_do_update(index_elements=[key], set_=others)
 
     def into_postgresql() -> ClauseElement:
-        from sqlalchemy.dialects.postgresql import insert as insert_there  # noqa: PLC0415 - as above
+        from sqlalchemy.dialects.postgresql import insert as insert_there  # as above
 
         return put(insert_there(table))
 

@@ -160,7 +160,8 @@ class Import:
         raise_ids(self._tx, head.last_ids)
 
     def _take(self, line: ExportLine) -> ExportTrailer | None:
-        if [line.definition, line.piece, line.job, line.end].count(None) != 3:  # noqa: PLR2004 - all but one
+        parts = (line.definition, line.piece, line.job, line.end)
+        if len([part for part in parts if part is not None]) != 1:
             raise ValueError("expected one of definition, piece, job and end")
         if line.definition is not None:
             self._definitions[line.definition.id] = line.definition

@@ -79,7 +79,7 @@ class Submitted(NamedTuple):
     secrets: bool
 
 
-def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
+def submit(
     tx: Transaction,
     submission: Submission,
     content: Content,
@@ -117,7 +117,7 @@ def submit(  # noqa: PLR0913, PLR0917 - what it takes to make a job
     return Submitted(job_id, secrets is not None)
 
 
-def _put_job(  # noqa: PLR0913, PLR0917 - what it takes to make a job
+def _put_job(
     tx: Transaction,
     submission: Submission,
     stored: int,

@@ -81,7 +81,7 @@ class Tally:
         self._counts[after] += 1
         self._accounts[account]["queued"] += (after is _QUEUED) - (before is _QUEUED)
 
-    def ended(  # noqa: PLR0913 - what there is to say
+    def ended(
         self,
         row: Sequence[Any],
         before: State,

@@ -100,7 +100,7 @@ class InProcess:
             TargetBroken: it did not answer.
         """
         # Loaded when somebody asks: a server whose targets are all in process has no client.
-        from jobstore.targets.socketpair import switching  # noqa: PLC0415
+        from jobstore.targets.socketpair import switching
 
         del handle
         sent = _mounted(request, self.mount)

@@ -87,7 +87,7 @@ def owner_of(store: Store, router: Router, method: str, path: str) -> TargetRout
         raise
 
 
-def run_of(  # noqa: PLR0913, PLR0917 - all that a run is made of
+def run_of(
     definition: Definition,
     store: Store,
     router: Router,

@@ -194,7 +194,7 @@ WRONG_OWN = [
 
 
 @pytest.mark.parametrize(("fields", "status", "name", "words"), WRONG_OWN)
-async def test_what_is_wrong_with_a_change_of_ones_password_stands_beside_the_field(  # noqa: PLR0913, PLR0917 - a case
+async def test_what_is_wrong_with_a_change_of_ones_password_stands_beside_the_field(
     server: Server, alice: Visitor, fields: dict[str, str], status: int, name: str, words: str
 ) -> None:
     answer = await alice.post("own-password", fields)

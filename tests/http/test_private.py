@@ -96,7 +96,7 @@ def test_each_function_reaches_for_names_that_are_there() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)
     }
-    import aiohttp.web_app  # noqa: PLC0415 - only here
+    import aiohttp.web_app  # only here
 
     bases = {*private.INHERITED, aiohttp.web_app.Application, aiohttp.StreamReader}
     bases |= {aiohttp.web.StreamResponse}

@@ -27,6 +27,7 @@ from tests.stores import (
     submission,
     taken,
     timeline,
+    writer_of,
 )
 
 LARGE: Final = Response(status=200, body=bytes(range(256)) * (3 * CHUNK_SIZE // 256) + b"end")
@@ -203,7 +204,7 @@ async def test_a_large_result_that_its_reader_never_began_to_read_is_free_for_al
         taking = await reserved
         assert taking.is_large
         taking.over()
-        await store._writer.drained()  # noqa: SLF001 - there is nobody to be told
+        await writer_of(store).drained()  # there is nobody to be told
         async with beside(store_path) as other:
             assert (await taken(other, job_id))[1] == LARGE.body
 

@@ -20,7 +20,7 @@ from jobstore.targets import Target
 from jobstore.targets.router import Router, TargetRoute
 from jobstore.targets.upstream import Upstream
 from tests.peers import OK, Services
-from tests.stores import begun, beside, held_up, opened, rows, states, submission, taken
+from tests.stores import begun, beside, held_up, opened, rows, states, submission, taken, writer_of
 from trials.sockets import read_head
 
 
@@ -202,7 +202,7 @@ async def test_a_drain_lets_what_is_being_claimed_run_as_well(store_path: Path) 
     async with opened(store_path) as store, executing(store, target) as executor:
         await store.submit(submission(target="/nobody"))  # until when nothing else was claimed
         submitting = await begun(store.submit(submission()))
-        store._writer.queue(lambda _: store.refuse())  # noqa: SLF001 - before that is committed
+        writer_of(store).queue(lambda _: store.refuse())  # before that is committed
         job_id = await submitting
         draining = await begun(executor.drain(60))
         exchange = await target.asked.get()
@@ -292,7 +292,7 @@ async def test_what_a_handler_says_while_the_store_cannot_be_written_is_written_
         async with held_up(store_path):
             exchange.handle.warn("row 17 is odd")
             exchange.handle.count("ROWS", 7)
-            await store._writer.drained()  # noqa: SLF001 - it says so to nobody
+            await writer_of(store).drained()  # it says so to nobody
         exchange.answer.set_result(Response(status=200))
         job = await ended(store, job_id)
     assert (job.warnings, job.counters) == (1, {"ROWS": 7})
@@ -316,7 +316,7 @@ async def test_what_another_process_put_in_is_looked_for_until_that_works(
                 await store.noticed()
         async with asyncio.timeout(30):
             await store.noticed()
-        await store._writer.drained()  # noqa: SLF001 - there is nothing to wait for
+        await writer_of(store).drained()  # there is nothing to wait for
         assert ([type(order) for order in orders], store.queue()[0]) == ([Claim], 0)
 
 

@@ -36,6 +36,7 @@ from tests.stores import (
     states,
     submission,
     timeline,
+    writer_of,
 )
 from trials.sockets import read_head
 
@@ -269,7 +270,7 @@ async def test_a_job_that_had_to_wait_for_its_time_waits_from_then_on(store_path
         at = this.clock() + 90 * 1_000_000
         later = await this.store.submit(replace(submission(), not_before=at))
         await pass_by(this, 95)
-        await this.store._writer.run(this.store._come_due)  # noqa: SLF001 - its alarm sleeps
+        await writer_of(this.store).run(this.store._come_due)  # noqa: SLF001 - its alarm sleeps
         await pass_by(this, 60)
         assert (await this.store.waits.ended(prompt, 60)).state is State.FAILED
         assert states(store_path)[later] == ("queued", "none")

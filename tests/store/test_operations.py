@@ -46,6 +46,7 @@ from tests.stores import (
     stopped,
     submission,
     taken,
+    writer_of,
 )
 
 LARGE: Final = Response(status=200, body=b"x" * (3 * CHUNK_SIZE))
@@ -144,7 +145,7 @@ async def store_with(
     path: Path, committer: Callable[[Path], Committer], clock: StandingClock
 ) -> AsyncIterator[Store]:
     async with opened(path, Limits(queue=4), clock) as store:
-        writer = store._writer  # noqa: SLF001 - no other code may choose it
+        writer = writer_of(store)  # no other code may choose it
         assert isinstance(writer, FileWriter)
         writer._committer = committer(path)  # noqa: SLF001
         yield store

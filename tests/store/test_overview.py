@@ -38,7 +38,7 @@ async def stock(store_path: Path) -> AsyncIterator[Stock]:
         yield stock
 
 
-async def seen(  # noqa: PLR0913 - what may be asked
+async def seen(
     stock: Stock,
     kind: Dimension = Dimension.ROUTE,
     *,

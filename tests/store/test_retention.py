@@ -30,6 +30,7 @@ from tests.stores import (
     submission,
     taken,
     timeline,
+    writer_of,
 )
 
 MINUTE: Final = 60
@@ -312,7 +313,7 @@ async def test_what_lacks_room_does_not_keep_a_round_from_making_some(store_path
         await taken(store, large)
         clock.move(DAY + 1)
         janitor = Janitor(store, retention, clock)
-        await store._writer.run(no_larger)  # noqa: SLF001 - as its configuration may say
+        await writer_of(store).run(no_larger)  # as its configuration may say
         with pytest.raises(StoreAtLimit):
             await janitor.run_once()
         await janitor.run_once()

@@ -143,9 +143,9 @@ def test_an_installed_jobstore_serves(jobstore: Path, tmp_path: Path) -> None:
     with serving(
         "serve", "--port", "0", program=jobstore, folder=tmp_path, environment=COMPILING
     ) as server:
-        with urlopen(f"{server.url}/_jobs/ui/") as page:  # noqa: S310 - our own
+        with urlopen(f"{server.url}/_jobs/ui/") as page:
             (sheet,) = re.findall(r'href="([^"]+\.css)"', page.read().decode())
-        with urlopen(urljoin(f"{server.url}/_jobs/ui/", sheet)) as style:  # noqa: S310
+        with urlopen(urljoin(f"{server.url}/_jobs/ui/", sheet)) as style:
             assert style.headers["Content-Type"] == "text/css; charset=utf-8"
         assert server.stop() == 0
     assert (tmp_path / "jobs.db").exists()

@@ -42,7 +42,7 @@ class Notices:
         company: returns whether there are other nodes.
     """
 
-    def __init__(  # noqa: PLR0913 - it is put together in one place
+    def __init__(
         self,
         schema: str,
         telling: DatabaseConnection,

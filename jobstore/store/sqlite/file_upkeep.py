@@ -45,7 +45,7 @@ class FileUpkeep:
         largest: how large it may grow, in bytes; 0 means no limit.
     """
 
-    def __init__(  # noqa: PLR0913 - it is put together in one place
+    def __init__(
         self,
         writer: FileWriter,
         path: Path,

@@ -59,7 +59,7 @@ class PointReader:
         SQLite moves the WAL into the file and removes it when the last connection is closed, by
         their names, which may belong to other files by now.
         """
-        import ctypes  # noqa: PLC0415 - hardly ever needed
+        import ctypes  # hardly ever needed
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 

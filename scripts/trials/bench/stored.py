@@ -33,7 +33,7 @@ def _store(where: str) -> AbstractAsyncContextManager[Store]:
     url, _, schema = where.partition(" ")
     if not schema:
         return owned_store(Path(where))
-    from jobstore.live.joining import Database, joined_store  # noqa: PLC0415 - an extra
+    from jobstore.live.joining import Database, joined_store  # an extra
 
     return joined_store(Database(url=url, schema=schema))
 

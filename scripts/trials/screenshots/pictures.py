@@ -69,7 +69,7 @@ async def _entered(browser: Browser, look: str, url: str, name: str, password: s
 def smaller(png: bytes) -> bytes:
     """Write a picture with fewer colours, if there is a library for that: Pillow."""
     try:
-        from PIL import Image  # noqa: PLC0415 - it may be missing
+        from PIL import Image  # it may be missing
     except ImportError:
         return png
     written = io.BytesIO()
