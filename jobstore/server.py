@@ -268,7 +268,7 @@ def _access(
     """
     public = [each.host for each in listeners if not each.is_local]
     anonymous = not public or config.server.open
-    accounts = store.accounts.roll().accounts
+    accounts = store.accounts.snapshot().accounts
     if accounts:
         passwords.prepare()
     elif not anonymous:

@@ -274,6 +274,6 @@ async def _find(store: Store, reference: str) -> Definition:
 
 def _warn_of_stranger(store: Store, owner: str | None) -> None:
     """Warn if an owner has no account: after a typo, nobody would see the definition."""
-    accounts = store.accounts.roll().accounts
+    accounts = store.accounts.snapshot().accounts
     if owner and accounts and owner not in accounts:
         tell(f"jobstore: there is no account {owner}: only admins and readers can see it", err=True)

@@ -193,14 +193,14 @@ def _changed(
     """Change the accounts; return the result, and the accounts after the change."""
 
     async def change_them(accounts: Accounts) -> tuple[T, Mapping[str, Account]]:
-        return await change(accounts), accounts.roll().accounts
+        return await change(accounts), accounts.snapshot().accounts
 
     return _asked(config, change_them, create=create)
 
 
 def _all(config: Config) -> tuple[Sequence[Account], Sequence[Token]]:
     async def read(accounts: Accounts) -> tuple[Sequence[Account], Sequence[Token]]:
-        return list(accounts.roll().accounts.values()), accounts.tokens()
+        return list(accounts.snapshot().accounts.values()), accounts.tokens()
 
     return _asked(config, read)
 

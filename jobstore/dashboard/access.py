@@ -31,7 +31,7 @@ async def show(visit: Visit) -> web.Response:
         visit.request,
         "access.html",
         own_login=visit.access is not None,
-        accounts=[*store.accounts.roll().accounts.values()],
+        accounts=[*store.accounts.snapshot().accounts.values()],
         tokens=tokens,
         sessions=sessions,
         tokens_of=Counter(each.account for each in tokens),

@@ -49,7 +49,7 @@ class DeedRequest:
             NotThere: it does not exist.
         """
         name = self.fields.get("name", "")
-        account = self.store.accounts.roll().accounts.get(name)
+        account = self.store.accounts.snapshot().accounts.get(name)
         if account is None:
             raise NotThere(f"there is no account {name[:64]!r}")
         return account

@@ -123,7 +123,7 @@ class Embedding:
         if self.identify is not None:
             return Identifying(self.identify)
         anonymous = self.config.server.open
-        accounts = store.accounts.roll().accounts
+        accounts = store.accounts.snapshot().accounts
         if accounts:
             passwords.prepare()
         elif not anonymous:

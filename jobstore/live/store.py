@@ -190,7 +190,7 @@ class Store:
         self.meters: Meters | None = None
         self.spans: Spans | None = None
         self.pulse = Pulse(writer)
-        self._roll: AccountSnapshot | None = None
+        self._snapshot: AccountSnapshot | None = None
         self._behind = False  # whether others have added jobs that could not be counted yet
         self._subscribers = self._hearing(deliveries)
         writer.committed = self._subscribers.committed
@@ -340,11 +340,11 @@ class Store:
 
     def _notice_accounts(self) -> None:
         """Wake all waiters if accounts have changed: their access may be revoked."""
-        roll = self.accounts.roll()
-        if self._roll is not None and roll is not self._roll:
+        snapshot = self.accounts.snapshot()
+        if self._snapshot is not None and snapshot is not self._snapshot:
             self._watchers.tell_all()
             self.changes.note(more=True)
-        self._roll = roll
+        self._snapshot = snapshot
 
     async def come_due(self) -> None:
         """Run jobs whose time has come, until cancelled."""

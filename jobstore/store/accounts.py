@@ -61,22 +61,22 @@ class Accounts:
     def __init__(self, points: Points, writer: Writer) -> None:
         self._points = points
         self._writer = writer
-        self._roll = AccountSnapshot()
+        self._snapshot = AccountSnapshot()
         self._revision = -1
         self._checked = -NOTICE_SECONDS
 
-    def roll(self) -> AccountSnapshot:
+    def snapshot(self) -> AccountSnapshot:
         """Return all accounts, at most a moment old."""
         now = time.monotonic()
         if now - self._checked >= NOTICE_SECONDS:
             revision = self._points.revision("accounts")
             if revision != self._revision:
-                self._roll, self._revision = self._read(), revision
+                self._snapshot, self._revision = self._read(), revision
             self._checked = now  # not before: what could not be read must not pass for no accounts
-        return self._roll
+        return self._snapshot
 
     def look_again(self) -> None:
-        """Have the next `roll` be as new as the store."""
+        """Have the next `snapshot` be as new as the store."""
         self._checked = -NOTICE_SECONDS
 
     def _read(self) -> AccountSnapshot:
@@ -86,7 +86,7 @@ class Accounts:
 
     def id_of(self, name: str) -> int:
         """Return the id of the account with a name, or nobody's id if there is none."""
-        account = self.roll().accounts.get(name)
+        account = self.snapshot().accounts.get(name)
         return account.id if account else NOBODY
 
     def tokens(self) -> list[Token]:

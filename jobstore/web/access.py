@@ -69,14 +69,14 @@ class Access:
         self.proxies = proxies
         self._nameless = Identity(name="") if anonymous else None
         self._logins = Logins(accounts, clock, self._heard)
-        self._roll = AccountSnapshot()
-        self._standing = standing.Standing(partial(self._again, self._roll))
+        self._snapshot = AccountSnapshot()
+        self._standing = standing.Standing(partial(self._again, self._snapshot))
 
     @property
     def everybody(self) -> bool:
         """Whether everybody has access at the moment."""
         try:
-            return self._anonymous and not self._accounts.roll().accounts
+            return self._anonymous and not self._accounts.snapshot().accounts
         except StoreError:  # as each request will be told
             return False
 
@@ -149,19 +149,19 @@ class Access:
 
     def _behind(self, request: web.Request) -> Identity | None:
         """Return on whose behalf a job sends a request; None if the account is gone."""
-        return self._owner(self._accounts.roll(), current(request))
+        return self._owner(self._accounts.snapshot(), current(request))
 
     # --- who it is ------------------------------------------------------------------------------
 
-    def _named(self, roll: AccountSnapshot, name: str) -> Identity | None:
+    def _named(self, snapshot: AccountSnapshot, name: str) -> Identity | None:
         """Return the identity of a sender whose name is proven, or needs no proof."""
-        if roll.accounts:
-            return _identity(roll.accounts.get(name))
+        if snapshot.accounts:
+            return _identity(snapshot.accounts.get(name))
         return Identity(name=name) if self._anonymous else None
 
-    def _owner(self, roll: AccountSnapshot, handle: JobHandle) -> Identity | None:
+    def _owner(self, snapshot: AccountSnapshot, handle: JobHandle) -> Identity | None:
         """Return the identity of a job's owner; None if the account is gone."""
-        identity = self._named(roll, handle.owner)
+        identity = self._named(snapshot, handle.owner)
         gone = identity is not None and identity.id not in {None, handle.account}
         return None if gone else identity
 
@@ -178,20 +178,23 @@ class Access:
         Raises:
             StoreError: the accounts cannot be read at the moment.
         """
-        roll = self._accounts.roll()
-        if roll is not self._roll:
-            self._roll, self._standing = roll, standing.Standing(partial(self._again, roll))
+        snapshot = self._accounts.snapshot()
+        if snapshot is not self._snapshot:
+            self._snapshot, self._standing = (
+                snapshot,
+                standing.Standing(partial(self._again, snapshot)),
+            )
         authorization = headers.get("Authorization", "")
-        if not roll.accounts:
+        if not snapshot.accounts:
             if not authorization:
                 return self._nameless
-            return self._named(roll, claimed_name(authorization))
+            return self._named(snapshot, claimed_name(authorization))
         scheme, _, credentials = authorization.partition(" ")
         match scheme.lower():
             case "bearer":
-                return _holder(roll, credentials.strip())
+                return _holder(snapshot, credentials.strip())
             case "basic":
-                return _identity(self._logins.remembered(roll, authorization))
+                return _identity(self._logins.remembered(snapshot, authorization))
         return None
 
     def _again(self, then: AccountSnapshot, request: web.Request) -> Identity | None:
@@ -200,15 +203,15 @@ class Access:
         Args:
             then: the accounts that gave access before.
         """
-        roll, identity = self._accounts.roll(), request[standing.IDENTITY]
-        if roll is then:  # as nearly always
+        snapshot, identity = self._accounts.snapshot(), request[standing.IDENTITY]
+        if snapshot is then:  # as nearly always
             return identity
         if not then.accounts:  # everybody was let in, whatever they called themselves
-            return None if roll.accounts else identity
+            return None if snapshot.accounts else identity
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return _holder(roll, credentials.strip())
-        before, account = (each.accounts.get(identity.name) for each in (then, roll))
+            return _holder(snapshot, credentials.strip())
+        before, account = (each.accounts.get(identity.name) for each in (then, snapshot))
         if before is None or account is None:
             return None
         kept = [(each.password, each.created_at) for each in (before, account)]
@@ -228,7 +231,7 @@ class Access:
         authorization = request.headers.get("Authorization", "")
         address = self.proxies.client(request.remote or "", request.headers)
         pair = basic_of(authorization)
-        if pair is None or not self._accounts.roll().accounts:
+        if pair is None or not self._accounts.snapshot().accounts:
             if _log_token(authorization, address):
                 self._heard(Login.REFUSED)
             return None
@@ -248,7 +251,7 @@ class Access:
         authorization = f"Form {name}\0{password}"  # under which it is remembered
         self._accounts.look_again()  # the password may be that new
         await self._logins.verify(authorization, (name, password), address)
-        return self._logins.remembered(self._accounts.roll(), authorization)
+        return self._logins.remembered(self._accounts.snapshot(), authorization)
 
     def account(self, name: str) -> Account | None:
         """Return the account with a name, as it is now.
@@ -256,7 +259,7 @@ class Access:
         Raises:
             StoreError: the accounts cannot be read at the moment.
         """
-        return self._accounts.roll().accounts.get(name)
+        return self._accounts.snapshot().accounts.get(name)
 
     def is_secure(self, request: web.BaseRequest) -> bool:
         """Return whether a client used TLS, to us or to a trusted proxy."""
@@ -264,8 +267,8 @@ class Access:
         return scheme == "https" if scheme else request.secure
 
 
-def _holder(roll: AccountSnapshot, token: str) -> Identity | None:
-    return _identity(roll.accounts.get(roll.holders.get(passwords.digest(token), "")))
+def _holder(snapshot: AccountSnapshot, token: str) -> Identity | None:
+    return _identity(snapshot.accounts.get(snapshot.holders.get(passwords.digest(token), "")))
 
 
 def _identity(account: Account | None) -> Identity | None:

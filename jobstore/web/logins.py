@@ -91,14 +91,14 @@ class Logins:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def remembered(self, roll: AccountSnapshot, authorization: str) -> Account | None:
+    def remembered(self, snapshot: AccountSnapshot, authorization: str) -> Account | None:
         """Return the account of credentials that were verified recently and are still valid."""
         key = self._digest(authorization)
         verified = self._verified.get(key)
         if verified is None:
             return None
         now = self._clock()
-        account = roll.accounts.get(verified.name)
+        account = snapshot.accounts.get(verified.name)
         if account is None or account.password != verified.password or verified.until < now:
             del self._verified[key]
             return None
@@ -180,7 +180,7 @@ class Logins:
         await asyncio.sleep(seconds)
         async with self._verifying.turn(login.source):
             login.begun = True
-            account = self._accounts.roll().accounts.get(name)
+            account = self._accounts.snapshot().accounts.get(name)
             kept = account.password if account else None
             right = await asyncio.to_thread(passwords.verify, kept, password)
         if kept is None or not right:

@@ -210,11 +210,11 @@ async def test_what_is_wrong_with_a_change_of_ones_password_stands_beside_the_fi
 async def test_a_password_that_somebody_else_has_just_set_is_not_replaced(server: Server) -> None:
     await account(server, "bob", Role.USER)
     accounts = server.store.accounts
-    verified = accounts.roll().accounts["bob"].password
+    verified = accounts.snapshot().accounts["bob"].password
     await accounts.set_password("bob", "of an admin")
     with pytest.raises(AccountProblem, match="the account bob has just been changed"):
         await accounts.set_password("bob", "of bob", "bob", was=verified)
-    assert accounts.roll().accounts["bob"].password == "of an admin"
+    assert accounts.snapshot().accounts["bob"].password == "of an admin"
     assert await entries(server) == []
 
 
@@ -237,4 +237,4 @@ async def test_nobody_makes_themselves_an_admin_where_there_are_no_accounts(
     refused = await anybody.post("access/add", fields, **OURS)
     assert refused.status == 403
     assert "Add the first account on the machine of the store" in said(refused)
-    assert server.store.accounts.roll().accounts == {}
+    assert server.store.accounts.snapshot().accounts == {}

@@ -303,11 +303,11 @@ async def test_a_revoked_account_is_refused_at_every_node(
 ) -> None:
     async with two(database, clock) as (one, other):
         await one.accounts.add("alice", Role.USER, "hash")
-        assert "alice" in one.accounts.roll().accounts
-        while "alice" not in other.accounts.roll().accounts:
+        assert "alice" in one.accounts.snapshot().accounts
+        while "alice" not in other.accounts.snapshot().accounts:
             await other.results.held(1)  # which lets it hear
         await other.accounts.remove("alice")
-        while "alice" in one.accounts.roll().accounts:
+        while "alice" in one.accounts.snapshot().accounts:
             await other.results.held(1)  # which lets it hear
 
 

@@ -243,13 +243,13 @@ async def test_accounts_and_tokens_outlive_a_migration_and_their_ids_are_not_giv
     owned: Path,
 ) -> None:
     async with opened(owned) as store:
-        assert dict(store.accounts.roll().holders) == {"first": "root"}
+        assert dict(store.accounts.snapshot().holders) == {"first": "root"}
         assert await store.accounts.add_token("bob", "", "third") == 3
         await store.accounts.remove("root")
         await store.accounts.add("root", Role.USER, "x")
-        roll = store.accounts.roll()
-        assert roll.accounts["root"].id == 3
-        assert dict(roll.holders) == {"third": "bob"}
+        snapshot = store.accounts.snapshot()
+        assert snapshot.accounts["root"].id == 3
+        assert dict(snapshot.holders) == {"third": "bob"}
 
 
 def test_the_pauses_of_what_is_tried_again_are_known_as_such_afterwards(old: Path) -> None:

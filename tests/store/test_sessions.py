@@ -179,7 +179,7 @@ async def test_somebody_has_to_be_an_admin_where_that_is_wanted(store_path: Path
             await accounts.set_role("ada", Role.USER, "ada", with_admin=True)
         with pytest.raises(AccountProblem, match="has to be an admin"):
             await accounts.remove("ada", "ada", with_admin=True)
-        assert {each.name for each in accounts.roll().accounts.values()} == {"ada", "bob"}
+        assert {each.name for each in accounts.snapshot().accounts.values()} == {"ada", "bob"}
         await accounts.set_role("bob", Role.ADMIN, "ada", with_admin=True)
         await accounts.set_password("bob", "another", "ada")
         token = await accounts.add_token("bob", "cron", "digest", "ada")

@@ -233,7 +233,7 @@ async def test_strangers_are_asked_for_credentials(gated: People, kind: str) -> 
     await gated.add("alice", Role.ADMIN)
     authorization = STRANGERS[kind]
     if authorization == "hash":
-        account = gated.server.store.accounts.roll().accounts["alice"]
+        account = gated.server.store.accounts.snapshot().accounts["alice"]
         authorization = basic("alice", account.password)
     stranger = await gated.client(authorization)
     assert is_unauthorized(await stranger("GET", "/started"))
@@ -373,7 +373,7 @@ async def test_a_store_whose_accounts_were_never_read_does_not_pass_for_one_with
             connection.execute("ALTER TABLE token RENAME TO lost")
             for _ in range(2):
                 with pytest.raises(StoreError):
-                    store.accounts.roll()
+                    store.accounts.snapshot()
             connection.execute("ALTER TABLE lost RENAME TO token")
 
 

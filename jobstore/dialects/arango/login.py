@@ -66,7 +66,7 @@ class ArangoLogin:
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Answer with a token for the name in the body."""
-        accounts = self._accounts.roll().accounts
+        accounts = self._accounts.snapshot().accounts
         async with room.whole(request, _LARGEST) as body:
             name = _name(body)
         if accounts:
