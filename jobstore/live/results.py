@@ -223,9 +223,9 @@ class Results:
             JobNotFound: there is no such job in the history.
         """
         checked(job_id)
-        await self._writer.run(lambda tx: self.set_aside(tx, job_id, scope, because))
+        await self._writer.run(lambda tx: self.withdraw(tx, job_id, scope, because))
 
-    def set_aside(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
+    def withdraw(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
         """Delete a result in a transaction, but let `restore` undo it until it is purged.
 
         Raises:
@@ -233,7 +233,7 @@ class Results:
             JobNotFound: there is no such job in the history.
         """
         self._require_free(tx, job_id, scope)
-        deleting.set_aside(tx, job_id, scope, because)
+        deleting.withdraw(tx, job_id, scope, because)
 
     def _require_free(self, tx: Transaction, job_id: int, scope: int | None) -> None:
         if (

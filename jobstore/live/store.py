@@ -190,7 +190,7 @@ class Store:
         self.meters: Meters | None = None
         self.spans: Spans | None = None
         self.pulse = Pulse(writer)
-        self._snapshot: AccountSnapshot | None = None
+        self._accounts_before: AccountSnapshot | None = None
         self._behind = False  # whether others have added jobs that could not be counted yet
         self._subscribers = self._hearing(deliveries)
         writer.committed = self._subscribers.committed
@@ -341,10 +341,10 @@ class Store:
     def _notice_accounts(self) -> None:
         """Wake all waiters if accounts have changed: their access may be revoked."""
         snapshot = self.accounts.snapshot()
-        if self._snapshot is not None and snapshot is not self._snapshot:
+        if self._accounts_before is not None and snapshot is not self._accounts_before:
             self._watchers.tell_all()
             self.changes.note(more=True)
-        self._snapshot = snapshot
+        self._accounts_before = snapshot
 
     async def come_due(self) -> None:
         """Run jobs whose time has come, until cancelled."""

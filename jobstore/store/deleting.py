@@ -89,7 +89,7 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
     drop_responses(tx, [job_id], "deleted")
 
 
-def set_aside(tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
+def withdraw(tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
     """Delete a result as `discard` does, but let `restore` undo it until it is purged.
 
     Args:

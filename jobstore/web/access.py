@@ -180,10 +180,8 @@ class Access:
         """
         snapshot = self._accounts.snapshot()
         if snapshot is not self._snapshot:
-            self._snapshot, self._standing = (
-                snapshot,
-                standing.Standing(partial(self._again, snapshot)),
-            )
+            self._snapshot = snapshot
+            self._standing = standing.Standing(partial(self._again, snapshot))
         authorization = headers.get("Authorization", "")
         if not snapshot.accounts:
             if not authorization:
