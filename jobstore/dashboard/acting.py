@@ -268,7 +268,7 @@ async def _ask_delete(_: Visit, job: Job) -> Question:
 async def _delete(visit: Visit, job: Job, _: Fields) -> web.Response:
     asker = standing.changing(visit.request)
     because = by_person(asker.name) if asker.name else "on its page"
-    await visit.store.results.put_aside(job.id, asker.scope, because)
+    await visit.store.results.withdraw(job.id, asker.scope, because)
     return done(visit, Done.DELETED, str(job.id))
 
 

@@ -248,7 +248,7 @@ class BulkOperations:
 
     def _delete(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> str | None:
         try:
-            self._results.withdraw(tx, job_id, scope, because)
+            self._results.withdraw_in(tx, job_id, scope, because)
         except BeingDelivered:
             return "its result is on its way to a reader"
         except JobNotFound:

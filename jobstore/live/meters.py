@@ -55,8 +55,6 @@ OF_BATCHES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
 # What is counted now and then: a call for each of the other facts would cost more than to count.
 _RARE: Final = frozenset({GivenBack, Expired, PayloadsGone})
-# A job may end whose target is not configured any more.
-OTHER: Final = "other"
 _SECOND: Final = 1e-6  # of microseconds
 # How often an example is looked for, in seconds.
 _LOOK_SECONDS: Final = 0.05

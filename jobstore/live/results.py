@@ -212,7 +212,7 @@ class Results:
 
         await self._writer.run(let_go)
 
-    async def put_aside(self, job_id: int, scope: int | None, because: str) -> None:
+    async def withdraw(self, job_id: int, scope: int | None, because: str) -> None:
         """Delete a result as `discard` does, but let `restore` undo it until it is purged.
 
         Args:
@@ -223,9 +223,9 @@ class Results:
             JobNotFound: there is no such job in the history.
         """
         checked(job_id)
-        await self._writer.run(lambda tx: self.withdraw(tx, job_id, scope, because))
+        await self._writer.run(lambda tx: self.withdraw_in(tx, job_id, scope, because))
 
-    def withdraw(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
+    def withdraw_in(self, tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
         """Delete a result in a transaction, but let `restore` undo it until it is purged.
 
         Raises:

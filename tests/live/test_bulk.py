@@ -225,7 +225,7 @@ async def test_what_was_counted_can_be_frozen_and_what_was_deleted_be_found_agai
         deletion = BulkOrder(action=BulkAction.DELETE)
         number = await make(store, deletion, Search(ids=(ids[0], ids[1])))
         await operations.finish(number, anywhere)
-        await store.results.put_aside(ids[2], None, "by alice")
+        await store.results.withdraw(ids[2], None, "by alice")
         deleted = operations.deleted_by(await operations.get(number))
         assert (await operations.match(BulkAction.RESTORE, deleted)).count == 2
         await store.results.restore(ids[1])

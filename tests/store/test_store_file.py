@@ -19,7 +19,7 @@ from jobstore.live import owned_store, shared_store
 from jobstore.model.errors import StoreInUse
 from jobstore.store.sqlite import mixture, pages
 from jobstore.store.sqlite.backup import back_up
-from jobstore.store.sqlite.lock import held, is_owned, owned, owner
+from jobstore.store.sqlite.lock import is_owned, owned, owner
 from jobstore.store.sqlite.migrate import migrate
 from jobstore.store.sqlite.opening import open_history
 from tests.client import Client
@@ -210,18 +210,6 @@ async def test_what_is_opened_in_the_servers_process_leaves_sqlites_locks_alone(
         assert b"database is locked" in (await ran.communicate())[1]
         await finished(store)
     assert states(store_path) == {1: ("done", "held"), 2: ("done", "held")}
-
-
-def test_whoever_holds_a_store_can_tell_whether_its_name_still_leads_there(
-    store_path: Path,
-) -> None:
-    prepare(store_path)
-    with held(store_path) as file:
-        assert file.in_place()
-        store_path.rename("moved.db")
-        assert not file.in_place()
-        prepare(store_path)
-        assert not file.in_place()
 
 
 # --- the log of another file --------------------------------------------------------------------

@@ -73,13 +73,6 @@ class StoreFile:
     descriptor: int
     identity: tuple[int, int]
 
-    def in_place(self) -> bool:
-        """Return whether the name still leads to this file."""
-        try:
-            return _identity(self.path.stat()) == self.identity
-        except OSError:
-            return False
-
 
 @contextmanager
 def held(path: Path, *, create: bool = False) -> Iterator[StoreFile]:
