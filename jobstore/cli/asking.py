@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 50
 _NOT_BY_URL: Final = (
-    "--{}: with --url, only lists of jobs can be had; for statistics, use --store or --config in"
-    " place of --url"
+    "--{}: with --url, there are only lists of jobs; for statistics, use --store or --config"
+    " instead of --url"
 )
 _MOST_LONGEST: Final = 10_000
 # What is said of each job to scripts, besides what stands in its row.

@@ -1,6 +1,6 @@
 """Moments and ranges of time as people write them: ``since yesterday 18:00``, ``last 7 days``.
 
-A moment stands for an instant, or for a whole day of which only the date was given. A range that
+A moment stands for an instant, or for a whole day if only the date was given. A range that
 ends with a whole day includes that day. Where the clocks go back and a time comes twice, a range
 reaches from the first to the last of the two.
 """

@@ -114,7 +114,7 @@ class Sheet:
 def _facts(
     job: Job, definition: str | None, cancelled_by: str | None
 ) -> Iterator[tuple[str, Text]]:
-    """Say what there is to say about a job, and nothing about what there is not."""
+    """Describe a job; leave out what it does not have."""
     now = clock.now()
     yield "Target", Text(printable(job.target))
     yield "Dialect", Text(job.dialect)
@@ -137,7 +137,7 @@ def _facts(
 
 
 def _links(job: Job, definition: str | None) -> Iterator[tuple[str, str]]:
-    """Say what a job has to do with definitions, other jobs and its client."""
+    """Describe how a job is related to definitions, other jobs and its client."""
     if job.definition is not None:
         started = f", started by {job.trigger}" if job.trigger else ""
         yield "Definition", f"{definition} ({job.definition}){started}"

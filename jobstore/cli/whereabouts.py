@@ -1,7 +1,7 @@
 """Where a server answers, and one request to it: the part that all who ask a server share.
 
-A server is named by its URL, or found by its configuration. What cannot be had is `Unanswered`, in
-words that each command puts into a sentence of its own.
+A server is named by its URL, or found by its configuration. A server that does not answer raises
+`Unanswered`, in words that each command puts into a sentence of its own.
 """
 
 import http.client
@@ -22,7 +22,7 @@ from jobstore.model.frozen import frozen
 
 NO_JOBSTORE: Final = "this is not a jobstore server"
 _UNIX: Final = "unix:"
-# What a server that listens on all addresses is asked by.
+# Where to reach a server that listens on all addresses.
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 _PRINTABLE: Final = re.compile("[!-~]+")
 _CERTIFICATE: Final = re.compile(

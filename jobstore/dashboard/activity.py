@@ -126,7 +126,7 @@ def _asked(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQue
 
 
 def fitting_spans(asked: OverviewQuery) -> Sequence[str]:
-    """Name the lengths of spans of which a time has not too many, the shortest first."""
+    """Name the span lengths that do not give too many spans, the shortest first."""
     return overviews.fitting(asked, _MOST) or [*overviews.LENGTHS][-1:]
 
 

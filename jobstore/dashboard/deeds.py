@@ -30,7 +30,7 @@ class NotThere(JobstoreError):
 
 @frozen(kw_only=True)
 class DeedRequest:
-    """What shall be done, by whom.
+    """What is to be done, and by whom.
 
     Args:
         fields: what was filled in.

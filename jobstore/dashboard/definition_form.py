@@ -87,7 +87,7 @@ def created(fields: Fields, secret: frozenset[str]) -> Draft:
     """Read a definition that is new.
 
     Raises:
-        DefinitionInvalid: it is none; the message says what was expected of which field.
+        DefinitionInvalid: it is invalid; the message says which field, and what was expected.
     """
     members = changes(_EMPTY, {**blank(), **fields}, secret)
     return parse(_given(members))

@@ -240,7 +240,7 @@ def _why_no_response(job: Job) -> str:
             return "It is no longer kept: it was fetched."
         case _:
             return (
-                f"The target gave none: {job.detail or 'the target did not answer'}. Who fetches "
+                f"The target gave none: {job.failing}. Who fetches "
                 f"the result gets {status_line(job.status or 503)}, and in words that reason."
             )
 

@@ -78,7 +78,7 @@ def rows(
     Args:
         now: in microseconds since 1970.
         waits_for: returns what a queued job waits for.
-        askers: who requested the cancellation of which job.
+        askers: who requested the cancellation, by job.
     """
     return [_row(job, now, waits_for(job), askers.get(job.id)) for job in jobs]
 

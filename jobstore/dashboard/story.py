@@ -88,7 +88,7 @@ def _stands(known: KnownJob) -> str:
             return f"The target {job.target} answered {what}."
         case State.FAILED:
             which = "" if job.failure is Failure.INTERRUPTED else _which(job)  # it says so itself
-            return sentence((job.detail or "the target did not answer") + which)
+            return sentence(job.failing + which)
         case State.CANCELLED:
             by = f" by {known.asker}" if known.asker else ""
             ran = f" after it had run for {lasting}" if lasting else " before it ran"

@@ -66,7 +66,7 @@ class Change:
     more: bool = False
 
     def after(self, earlier: "Change | None") -> "Change":
-        """Tell as well what an earlier message has told that nobody has read."""
+        """Add what an earlier message says that nobody has read."""
         if earlier is None:
             return self
         ids = sorted({*earlier.changed, *self.changed})
@@ -175,7 +175,7 @@ class ChangeFeed:
             self._telling = asyncio.create_task(self._tell())
 
     def remove(self, listener: ChangeListener) -> None:
-        """Tell somebody nothing any more."""
+        """Send a listener no more messages."""
         self._listeners.discard(listener)
         if not self._listeners and self._telling is not None:
             self._telling.cancel()

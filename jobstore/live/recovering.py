@@ -102,7 +102,7 @@ class Recovering:
             await self._apply(alike, ids, boot)
 
     async def _apply(self, alike: _Alike, ids: list[int], boot: Boot) -> None:
-        """Do what was decided to jobs of which the same is said."""
+        """Apply a decision to the jobs that it is the same for."""
         recovery, attempt, method = alike
         cause, server = _cause(boot)
         what, who = f"interrupted by {cause} at attempt {attempt}", f"({server})"

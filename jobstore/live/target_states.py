@@ -106,7 +106,7 @@ class TargetStates:
 
     @property
     def closed(self) -> Collection[str]:
-        """The targets of which no job starts."""
+        """The targets that start no jobs."""
         return {*self._holds, *(name for name in self._states if self.paused(name))}
 
     def told_closed(self) -> list[ClosedTarget]:

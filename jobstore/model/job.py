@@ -205,6 +205,11 @@ class Job:
         """Whether the target answered, and with no error."""
         return self.state is State.DONE and succeeded(self.status)
 
+    @property
+    def failing(self) -> str:
+        """Why it failed, if it did."""
+        return self.detail or "the target did not answer"
+
 
 def succeeded(status: int | None) -> bool:
     """Return whether a status code means success: RFC 9110 section 15."""

@@ -21,7 +21,7 @@ class State(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"  # the target answered, whatever the status code
-    FAILED = "failed"  # no answer could be had
+    FAILED = "failed"  # there was no answer
     CANCELLED = "cancelled"
 
 

@@ -86,7 +86,7 @@ class Hold:
 
 @frozen(kw_only=True)
 class ClosedTarget:
-    """A target of which no job starts at a server.
+    """A target that starts no jobs at a server.
 
     Args:
         since: since when, in microseconds since 1970.

@@ -200,7 +200,7 @@ def _message_record(
     row: Sequence[Any], spooled: Spooled | None, hidden: frozenset[str]
 ) -> Record | None:
     _, headers, content, *reason = row
-    if content is None and spooled is None:  # damaged; there is nothing to be had
+    if content is None and spooled is None:  # damaged: it is lost
         return None
     fields = [
         (name, REDACTED if name.lower() in hidden and not reason else value)

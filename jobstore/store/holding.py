@@ -77,8 +77,8 @@ _waiting: Final = (
     _job.follows.is_(None),
     _job.not_before.is_(None),
 )
-# Some that have waited since before a time. What had to wait for something else first has waited
-# since then, of which its delay tells.
+# Some that have waited since before a time. A job that had to wait for something else
+# first has waited since the end of that, which its delay says.
 OVERDUE: Final = Statement(
     select(_job.id)
     .where(

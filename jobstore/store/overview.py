@@ -84,10 +84,10 @@ _TRIES: Final = 3
 
 @frozen
 class OverviewQuery:
-    """What jobs are asked for, and by whom; times in microseconds since 1970.
+    """Which jobs are asked about, and by whom; times in microseconds since 1970.
 
     Args:
-        kind: what they are told apart by.
+        kind: what they are grouped by.
         since: submitted in the quarter of an hour that has this time, or later.
         until: submitted before the end of the one that has this.
         scope: the account whose they have to be, or None for all jobs.

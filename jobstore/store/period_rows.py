@@ -81,12 +81,12 @@ PUT: Final = _both(_putting)
 
 
 class PeriodKey(NamedTuple):
-    """Which figures of which span.
+    """The key of one row of figures.
 
     Args:
         seconds: how long the span is.
         start: when it begins, in microseconds since 1970.
-        name: what they are told apart by, or "" of all.
+        name: which route, owner or the like they are of; "" for all.
     """
 
     seconds: int
@@ -160,7 +160,7 @@ def encoded(works: Counts) -> str:
 
 
 def joined_rows(parts: Sequence[str]) -> str:
-    """Join encoded rows of which none is empty."""
+    """Join lists of encoded rows, none of them empty."""
     return f"[{','.join(part[1:-1] for part in parts)}]"
 
 

@@ -140,7 +140,7 @@ class Capture:
         self._async_headers = async_headers
         self._body_limit = body_limit
         self._unanswered = unanswered
-        self._said: set[str] = set()  # the targets of which `_say_unsent` has said it
+        self._said: set[str] = set()  # the targets that `_say_unsent` has logged
 
     async def parent(self, job_id: str) -> JobHandle | None:
         """Return the running job that sent a request: a target may lead back here."""

@@ -161,8 +161,8 @@ class ClientConnection(web.RequestHandler):
     def _close_idle(self, rounds: int) -> None:
         """Close the connection if no request is being answered in a few rounds of the loop.
 
-        Between two requests, aiohttp reads the rest of the first one's body, of which nothing will
-        come. A request whose turn has just begun looks the same for one round.
+        Between two requests, aiohttp reads the rest of the first one's body, although
+        nothing of it will come. A request whose turn has just begun looks the same for one round.
         """
         if self._waiting or self._request_in_progress:
             return

@@ -46,7 +46,7 @@ class Identifying:
 
     @web.middleware
     async def on_behalf(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a job send requests on behalf of its owner, of whom only the name is known."""
+        """Let a job send requests on behalf of its owner; only their name is known."""
         return await self._admitted(request, handler, Identity(name=current(request).owner))
 
     async def _admitted(

@@ -327,7 +327,7 @@ async def test_all_verbs_work_at_a_url(
     for arguments, complaint in (
         (
             ("history", "--stats"),
-            "only lists of jobs can be had",
+            "there are only lists of jobs",
         ),
         (("history", "--interrupted"), "--interrupted: this works on a store only"),
         (("history", "--definition", "x"), "expected an id"),

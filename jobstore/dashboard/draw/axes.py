@@ -96,7 +96,7 @@ def time_labels(since: int, until: int, y: int) -> Sequence[Svg]:
 
 
 def _fits(text: str, x: float, width: int) -> bool:
-    """Tell whether a label in the middle of which is x is not cut off at an edge."""
+    """Return whether a label centred on x is not cut off at an edge."""
     half = len(text) * LETTER / 2
     return half <= x + _BEYOND and x + half <= width + _BEYOND
 

@@ -22,7 +22,7 @@ _WIDTH: Final = 1000  # units, however wide it is drawn
 _TOP: Final = 16
 _BASE: Final = 116
 _HEIGHT: Final = 140
-_LEAST: Final = 2  # how high what there is but a little of is shown
+_LEAST: Final = 2  # the height of the smallest number but 0
 _GAP: Final = 0.1  # which share of a bar's width is the gap beside it
 _MORE: Final = 13 * LETTER  # for how many marks have the same label
 
@@ -141,7 +141,7 @@ def _shapes(frame: _Frame, of: Sequence[Bar]) -> Iterator[Svg]:
 
 
 def _words(frame: _Frame, bar: Bar) -> Svg:
-    """Say what a bar says to who points at it, and lead to where it leads."""
+    """Add the text that a bar shows when pointed at, and its link."""
     x, width = frame.x(bar.since), frame.x(bar.until) - frame.x(bar.since)
     hit = element("path", class_="hit", d=_box(x, _TOP, width, _BASE - _TOP))
     title = element("title", bar.label)

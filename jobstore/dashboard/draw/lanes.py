@@ -8,7 +8,7 @@ from jobstore.dashboard.draw.svg import Svg, element, stretched
 from jobstore.model.frozen import frozen
 from jobstore.model.words import shown
 
-_SPAN: Final = 10  # units of width, of which a bar has all but one
+_SPAN: Final = 10  # units of width; a bar takes all but one
 _HEIGHT: Final = 24
 _LEAST: Final = 2
 _BRIEF: Final = 20  # characters of a name that have room in any window

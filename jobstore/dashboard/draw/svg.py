@@ -107,7 +107,7 @@ def percent(share: float) -> str:
 
 
 def either(broad: Sequence[Svg], slim: Sequence[Svg]) -> Sequence[Svg]:
-    """Give letters for wide windows and others for telephones; those that are alike only once."""
+    """Return text for wide windows and for telephones; only once if it is the same."""
     if broad == slim:
         return broad
     return [element("g", *broad, class_="broad"), element("g", *slim, class_="slim")]

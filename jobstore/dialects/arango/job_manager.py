@@ -255,7 +255,7 @@ def _stand_in(delivery: Delivery) -> Response:
     job = delivery.job
     if job.state is State.CANCELLED:
         return _kept(JSON, 410, error_body(410, _CANCELED, "canceled request"))
-    status, detail = job.status or 503, job.detail or "no answer could be had"
+    status, detail = job.status or 503, job.failing
     body = wire.problem_document(status, detail) | error_body(status, _FAILED, detail)
     # Clients of ArangoDB, such as arangojs, read JSON only under its own name.
     arango = job.dialect is Dialect.ARANGO

@@ -166,7 +166,7 @@ def _text(record: bytes) -> str | None:
 
 def _outcome(job: Job, response: Response | None, body: bytes) -> _Outcome:
     if job.state is State.FAILED:
-        return _Outcome(word=_ERROR, error=job.detail or "no answer could be had")
+        return _Outcome(word=_ERROR, error=job.failing)
     if job.state is not State.DONE:
         return _Outcome(word=word(job))
     assert response is not None  # an answer is kept as long as it can be asked for

@@ -56,7 +56,7 @@ def _stand_in(job: Job) -> Response:
     """Return the response of a job without one: it was cancelled, or the target did not answer."""
     cancelled = job.state is State.CANCELLED
     status = job.status or 503
-    detail = "the job was cancelled" if cancelled else job.detail or "no answer could be had"
+    detail = "the job was cancelled" if cancelled else job.failing
     document = wire.problem_document(status, detail)
     headers = (("Content-Type", "application/problem+json"),)
     return Response(status=status, headers=headers, body=json.dumps(document).encode())

@@ -72,7 +72,7 @@ class Patience:
         self.timer = self._begin()
 
     def renew(self) -> None:
-        """Wait anew, since something was heard."""
+        """Start the wait again, since something was received."""
         self.timer.cancel()
         self.timer = self._begin()
 

@@ -180,7 +180,7 @@ class Committer:
 
 
 def commit(connection: sqlite3.Connection, path: Path) -> None:
-    """Commit a transaction of which nothing may remain if that fails.
+    """Commit a transaction; if that fails, nothing of it may remain.
 
     Raises:
         StoreError: it failed; if it is StoreUnsure, something may remain.

@@ -12,7 +12,7 @@ from typing import Final
 from jobstore.model.errors import StoreReplaced
 from jobstore.store.sqlite.names import beside
 
-# What a name that leads to no file is told by.
+# The identity of a name that leads to no file.
 _NONE: Final = (-1, -1)
 
 
