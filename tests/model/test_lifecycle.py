@@ -33,6 +33,7 @@ from jobstore.model.retry import AttemptEnded
 from jobstore.model.rotation import Turns
 from jobstore.store import (
     claiming,
+    deleting,
     ending,
     holding,
     recovery,
@@ -257,8 +258,8 @@ HAPPEN: Final[Mapping[Event, Callable[[Transaction, int], object]]] = {
     Event.TAKE: results.take,
     Event.GIVE_BACK: lambda tx, job_id: results.give_back(tx, job_id, 1, "broken"),
     Event.RESTORE: results.restore,
-    Event.DELETE: lambda tx, job_id: results.discard(tx, job_id, None),
-    Event.EXPIRE: lambda tx, _: results.expire_step(
+    Event.DELETE: lambda tx, job_id: deleting.discard(tx, job_id, None),
+    Event.EXPIRE: lambda tx, _: deleting.expire_step(
         tx,
         since=0,
         before=START + 9,
