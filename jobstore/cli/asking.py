@@ -13,12 +13,7 @@ from jobstore.cli import figures
 from jobstore.cli.filters import filter_options, query_of, search_of
 from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import (
-    FILE,
-    examples,
-    json_option,
-    reaching,
-)
+from jobstore.cli.options import FILE, examples, json_option, reaching
 from jobstore.cli.parquet import parquet_file
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint

@@ -14,12 +14,7 @@ from jobstore.live.again import forgotten, submit_again
 from jobstore.model import clock, words
 from jobstore.model.bulk import BulkAction
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import (
-    JobNotFound,
-    ResultNotRestorable,
-    SecretsMissing,
-    WrongState,
-)
+from jobstore.model.errors import JobNotFound, ResultNotRestorable, SecretsMissing, WrongState
 from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
 from jobstore.model.lifecycle import ENDED, Result, State

@@ -39,15 +39,7 @@ from jobstore.store import search as search_sql
 from jobstore.store.codec import writable
 from jobstore.store.events import TRIED_AGAIN
 from jobstore.store.expressions import NUMBER, Statement, constant, joined
-from jobstore.store.guards import (
-    ONE,
-    ZERO,
-    in_state,
-    limit,
-    not_elsewhere,
-    this_job,
-    with_result,
-)
+from jobstore.store.guards import ONE, ZERO, in_state, limit, not_elsewhere, this_job, with_result
 from jobstore.store.search import Search
 from jobstore.store.transaction import Transaction
 

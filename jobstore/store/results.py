@@ -2,12 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import (
-    Update,
-    exists,
-    null,
-    or_,
-)
+from sqlalchemy import Update, exists, null, or_
 
 from jobstore.model.errors import JobNotFound, ResultNotRestorable
 from jobstore.model.lifecycle import Event, Result, State
@@ -15,14 +10,7 @@ from jobstore.store import elsewhere, events, jobs, schema
 from jobstore.store.codec import decode_job
 from jobstore.store.expressions import Statement, checked, no_earlier, number
 from jobstore.store.facts import Changed, GivenBack
-from jobstore.store.guards import (
-    in_state,
-    no_reader,
-    now,
-    own_boot,
-    result_event,
-    this_job,
-)
+from jobstore.store.guards import in_state, no_reader, now, own_boot, result_event, this_job
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c

@@ -36,13 +36,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from jobstore.model.errors import (
-    StoreClosed,
-    StoreError,
-    StoreLost,
-    StoreUnavailable,
-    StoreUnsure,
-)
+from jobstore.model.errors import StoreClosed, StoreError, StoreLost, StoreUnavailable, StoreUnsure
 from jobstore.store.facts import Changes
 from jobstore.store.transaction import Batch, Operation, Outcome, Told, Transaction
 from jobstore.store.waited import Waits

@@ -10,15 +10,8 @@ from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
-from jobstore.model.errors import (
-    BodyBroken,
-    BodyStalled,
-)
-from jobstore.model.message import (
-    Body,
-    Headers,
-    Request,
-)
+from jobstore.model.errors import BodyBroken, BodyStalled
+from jobstore.model.message import Body, Headers, Request
 from jobstore.web import standing, wire
 
 _BEFORE_PATH: Final = re.compile("[/?#]")

@@ -7,10 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.model.account import Identity
-from jobstore.model.errors import (
-    Forbidden,
-    Unauthorized,
-)
+from jobstore.model.errors import Forbidden, Unauthorized
 from jobstore.model.frozen import frozen
 from jobstore.web import fronts, refusals
 from jobstore.web.proxies import NO_PROXIES, Proxies

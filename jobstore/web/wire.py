@@ -12,9 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from jobstore.http import heads, private
-from jobstore.model.errors import (
-    JobstoreError,
-)
+from jobstore.model.errors import JobstoreError
 from jobstore.model.message import (
     Headers,
     Response,

@@ -7,9 +7,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from jobstore.dialects.arango.replies import TEXT, empty_reply, refusal
-from jobstore.model.errors import (
-    JobstoreError,
-)
+from jobstore.model.errors import JobstoreError
 from jobstore.model.job import Dialect
 from jobstore.model.message import Headers, without
 from jobstore.web import answers

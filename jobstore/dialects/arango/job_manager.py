@@ -24,12 +24,7 @@ from jobstore.dialects.arango.replies import (
 )
 from jobstore.live import Delivery, Store
 from jobstore.model.clock import SECOND
-from jobstore.model.errors import (
-    BeingDelivered,
-    JobNotFound,
-    JobstoreError,
-    QueryInvalid,
-)
+from jobstore.model.errors import BeingDelivered, JobNotFound, JobstoreError, QueryInvalid
 from jobstore.model.job import Dialect
 from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Headers, Response, header, without

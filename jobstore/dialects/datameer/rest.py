@@ -19,12 +19,7 @@ from jobstore.live import Store
 from jobstore.model.account import Identity
 from jobstore.model.clock import SECOND, Clock, now
 from jobstore.model.definition import Definition, DefinitionKey, normal_path
-from jobstore.model.errors import (
-    DefinitionNotFound,
-    JobNotFound,
-    JobstoreError,
-    QueryInvalid,
-)
+from jobstore.model.errors import DefinitionNotFound, JobNotFound, JobstoreError, QueryInvalid
 from jobstore.model.job import Dialect, Job, Submission, Trigger
 from jobstore.model.lifecycle import ENDED, State
 from jobstore.model.message import Headers

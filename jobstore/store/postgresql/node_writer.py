@@ -35,13 +35,7 @@ import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
 
 from jobstore.model.clock import Clock
-from jobstore.model.errors import (
-    NodeBusy,
-    NodeFenced,
-    StoreAway,
-    StoreError,
-    StoreUnsure,
-)
+from jobstore.model.errors import NodeBusy, NodeFenced, StoreAway, StoreError, StoreUnsure
 from jobstore.store import results
 from jobstore.store.facts import Changes, Taken
 from jobstore.store.own_boot import OwnBoot

@@ -10,13 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from jobstore.store.expressions import NUMBER, Statement, number
 from jobstore.store.facts import Changes, Fact
-from jobstore.store.postgresql.abreast import (
-    NOTHING,
-    Foreseen,
-    Given,
-    PendingStatement,
-    want,
-)
+from jobstore.store.postgresql.abreast import NOTHING, Foreseen, Given, PendingStatement, want
 from jobstore.store.postgresql.journeys import Journeys
 from jobstore.store.postgresql.many import listing
 from jobstore.store.postgresql.packing import packed

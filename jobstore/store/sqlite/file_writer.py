@@ -23,13 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobstore.model.clock import Clock
-from jobstore.model.errors import (
-    StoreClosed,
-    StoreError,
-    StoreFailing,
-    StoreLost,
-    StoreUnsure,
-)
+from jobstore.model.errors import StoreClosed, StoreError, StoreFailing, StoreLost, StoreUnsure
 from jobstore.store.facts import Changes
 from jobstore.store.sqlite import pages
 from jobstore.store.sqlite.committing import Committer
