@@ -139,9 +139,9 @@ class Holds:
             "target %s can be reached again, after %.3g s",
             watched.route.name,
             seconds,
-            extra=_about("let go", watched.route),
+            extra=_about("end hold", watched.route),
         )
-        self._store.targets.let_go(watched.route.name)
+        self._store.targets.end_hold(watched.route.name)
 
     def _left(self, watched: _Watched) -> float:
         """Return how many more seconds all jobs may wait."""

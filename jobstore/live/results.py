@@ -189,7 +189,7 @@ class Results:
             BeingDelivered: the result is on its way to a reader.
             JobNotFound: the job can no longer be asked for.
         """
-        await self._let_go(job_id, scope, deleting.delete)
+        await self._delete_if_free(job_id, scope, deleting.delete)
 
     async def discard(self, job_id: int, scope: int | None = None) -> None:
         """Delete what is left of a job, even if its result was fetched.
@@ -198,19 +198,19 @@ class Results:
             BeingDelivered: the result is on its way to a reader.
             JobNotFound: there is no such job in the history.
         """
-        await self._let_go(job_id, scope, deleting.discard)
+        await self._delete_if_free(job_id, scope, deleting.discard)
 
-    async def _let_go(
+    async def _delete_if_free(
         self, job_id: int, scope: int | None, step: Callable[[Transaction, int, int | None], None]
     ) -> None:
         """Delete something of a job, unless its result is being delivered."""
         checked(job_id)
 
-        def let_go(tx: Transaction) -> None:
+        def delete(tx: Transaction) -> None:
             self._require_free(tx, job_id, scope)
             step(tx, job_id, scope)
 
-        await self._writer.run(let_go)
+        await self._writer.run(delete)
 
     async def withdraw(self, job_id: int, scope: int | None, because: str) -> None:
         """Delete a result as `discard` does, but let `restore` undo it until it is purged.

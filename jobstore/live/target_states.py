@@ -162,7 +162,7 @@ class TargetStates:
         until = now + int((limit - waited) * SECOND)
         self._note(name, Hold(since=since, why=why, until=until, limit=int(limit * SECOND)))
 
-    def let_go(self, name: str) -> None:
+    def end_hold(self, name: str) -> None:
         """End the hold of a target that can be reached again."""
         self._note(name, None)
 

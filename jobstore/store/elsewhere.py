@@ -21,7 +21,7 @@ from jobstore.store.guards import (
     ZERO,
     elsewhere,
     in_state,
-    not_elsewhere,
+    no_reader,
     now,
     own_boot,
     still_with_result,
@@ -36,7 +36,7 @@ _job: Final = schema.JOB.c
 _MOMENT: Final = 3 * SECOND
 _held: Final = still_with_result(Result.HELD)
 RESERVE: Final = Statement(
-    update(schema.JOB).where(this_job, _held, not_elsewhere(_job.reader)).values(reader=own_boot)
+    update(schema.JOB).where(this_job, _held, no_reader).values(reader=own_boot)
 )
 LET_GO: Final = Statement(
     update(schema.JOB).where(this_job, _held, _job.reader == number("reader")).values(reader=null())
