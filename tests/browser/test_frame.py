@@ -28,6 +28,16 @@ async def test_a_small_screen_shows_the_whole_menu(serve: Serve, open_page: Open
     assert head["width"] == 390  # and no strip is left beside it
 
 
+async def test_who_presses_a_key_in_a_narrow_window_is_told_the_keys(
+    serve: Serve, open_page: Open
+) -> None:
+    server = await serve()
+    narrow = {"width": 390, "height": 844}  # as of a page that is zoomed far in
+    page = await open_page(f"{server.url}/_jobs/ui/activity", viewport=narrow)
+    await page.keyboard.press("?")
+    assert await page.locator("#keys kbd").first.is_visible()
+
+
 async def test_on_paper_there_is_all_that_is_told_and_nothing_to_click(
     serve: Serve, http: ClientSession, open_page: Open
 ) -> None:
