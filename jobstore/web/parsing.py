@@ -114,8 +114,10 @@ class FrontConnection(ClientConnection):
             super().data_received(data)
         except Exception:  # noqa: BLE001 - of the parser, which repeats what it has read
             self._refuse(BadHttpMessage(""))
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._end_with(self._messages.pop()[0])
+        last = self._messages[-1][0] if self._messages else None
+        if isinstance(last, _ErrInfo):
+            self._messages.pop()
+            self._end_with(last)
         within = reads_head and before == self._request_count and self._reads_head()
         self._head_size = self._head_size + len(data) if within else 0
 
