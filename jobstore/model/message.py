@@ -194,16 +194,15 @@ def end_to_end(headers: Headers) -> Headers:
 
     Removes hop-by-hop fields and each field that ``Connection`` names.
     """
-    kept = without(headers, HOP_BY_HOP)
-    if len(kept) == len(headers):
-        return kept
+    if HOP_BY_HOP.isdisjoint([name.lower() for name, _ in headers]):  # as most often
+        return headers
     named = {
         option.strip().lower()
         for key, value in headers
         if key.lower() == "connection"
         for option in value.split(",")
     }
-    return without(kept, named)
+    return without(headers, HOP_BY_HOP | named)
 
 
 def framed(headers: Headers, body: Body) -> Headers:
