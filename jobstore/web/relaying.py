@@ -79,14 +79,14 @@ class Relay:
 
     def _whole(self, sending: PromptSending) -> bytes | None:
         """Serialise a response that is whole; None if it has to take the long way."""
-        response = sending.whole()
-        if response is None:
-            return None
         try:
+            response = sending.whole()
+            if response is None:
+                return None
             self._confirm()
-        except (StoreError, standing.Revoked):  # raised again in the task
+            return self._written(response)
+        except Exception:  # noqa: BLE001 - raised again in the task, which answers all of them
             return None
-        return self._written(response)
 
     def _go_on(self) -> None:
         """Let a task do what is left."""
