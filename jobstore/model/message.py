@@ -169,7 +169,7 @@ def without_lookalikes(headers: Headers, names: tuple[str, ...] | frozenset[str]
             item
             for item in headers
             if item[0][:1] not in initials  # as most often
-            or _PUNCTUATION.sub("-", item[0].lower()) not in names
+            or not ((name := item[0].lower()) in names or _PUNCTUATION.sub("-", name) in names)
         ]
     )
 
