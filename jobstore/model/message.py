@@ -171,7 +171,7 @@ def without_lookalikes(headers: Headers, names: tuple[str, ...] | frozenset[str]
             item
             for item in headers
             if item[0][:1] not in initials  # as most often
-            or _PUNCTUATION.sub("-", item[0].lower()) not in names
+            or not ((name := item[0].lower()) in names or _PUNCTUATION.sub("-", name) in names)
         ]
     )
 
@@ -196,16 +196,15 @@ def end_to_end(headers: Headers) -> Headers:
 
     Removes hop-by-hop fields and each field that ``Connection`` names.
     """
-    kept = without(headers, HOP_BY_HOP)
-    if len(kept) == len(headers):
-        return kept
+    if HOP_BY_HOP.isdisjoint([name.lower() for name, _ in headers]):  # as most often
+        return headers
     named = {
         option.strip().lower()
         for key, value in headers
         if key.lower() == "connection"
         for option in value.split(",")
     }
-    return without(kept, named)
+    return without(headers, HOP_BY_HOP | named)
 
 
 def framed(headers: Headers, body: Body) -> Headers:
