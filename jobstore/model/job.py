@@ -11,6 +11,7 @@ from jobstore.model.lifecycle import Result, State
 from jobstore.model.message import Request
 
 FIRST_ERROR: Final = 400  # of the status codes
+NO_ANSWER: Final = "the target did not answer"  # what is said where nothing more is known
 
 
 class Dialect(StrEnum):
@@ -208,7 +209,7 @@ class Job:
     @property
     def failing(self) -> str:
         """Why it failed, if it did."""
-        return self.detail or "the target did not answer"
+        return self.detail or NO_ANSWER
 
 
 def succeeded(status: int | None) -> bool:
