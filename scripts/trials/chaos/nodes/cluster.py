@@ -12,7 +12,8 @@ from trials.chaos.chance import chosen, stream
 from trials.chaos.client import BrokenError
 from trials.chaos.customers import Customer
 from trials.chaos.evidence import Shared
-from trials.chaos.nodes.node import Node, NodeClient, Waits
+from trials.chaos.nodes.node import Node, NodeClient
+from trials.chaos.nodes.waits import Waits
 from trials.chaos.proxy import Proxy, listening
 from trials.chaos.rules import Terms
 from trials.chaos.stage import Stage

@@ -24,7 +24,7 @@ attempts after the first     {again}
 bodies read to the end       {read}
 taken, unread                {unread}
 answers                      {answers}
-  waited, s                  p50 {p50:.3f}, p99 {p99:.3f}, longest {longest[0]:.3f}
+  waited, s                  p50 {p50:.3f}, p99 {p99:.3f}, longest {longest:.3f}
 come again                   {refusals}
   waited, s                  p50 {refused_p50:.3f}, longest {refused_longest:.3f}
 quiet after, s               {quiet:.1f}
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     outcome = asyncio.run(play(seed, options.nodes, options.faults, go_on, options.longest))
     totals = figures(outcome)
     print(_TOTALS.format(**totals, broken=len(outcome.violations)))
-    for seconds, what in outcome.waits.longest:
-        print(f"    {seconds:6.3f} s  {what}")
+    for told in totals["slowest"]:
+        print(f"    {told}")
     for violation in outcome.violations:
         print(f"    {violation}")
     if outcome.folder:
@@ -77,6 +77,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def figures(outcome: Outcome) -> dict[str, Any]:
     """Say how a trial went, in plain values."""
     waits = outcome.waits
+    seconds = [wait.seconds for wait in waits.all]
+    refused = [wait.seconds for wait in waits.all if wait.refused]
     return {
         "nodes": outcome.nodes,
         "faults": dict(sorted(outcome.faults.items())),
@@ -86,13 +88,14 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "again": outcome.again,
         "read": outcome.read,
         "unread": outcome.unread,
-        "answers": len(waits.seconds),
-        "p50": _percentile(waits.seconds, 0.5),
-        "p99": _percentile(waits.seconds, 0.99),
-        "longest": [seconds for seconds, _ in waits.longest] or [0.0],
-        "refusals": len(waits.refused),
-        "refused_p50": _percentile(waits.refused, 0.5),
-        "refused_longest": max(waits.refused, default=0.0),
+        "answers": len(seconds),
+        "p50": _percentile(seconds, 0.5),
+        "p99": _percentile(seconds, 0.99),
+        "longest": max(seconds, default=0.0),
+        "slowest": [waits.told(wait) for wait in waits.longest],
+        "refusals": len(refused),
+        "refused_p50": _percentile(refused, 0.5),
+        "refused_longest": max(refused, default=0.0),
         "quiet": outcome.quiet,
         "seconds": outcome.seconds,
         "violations": list(outcome.violations),

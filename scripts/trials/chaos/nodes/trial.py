@@ -15,7 +15,7 @@ from trials.chaos import evidence
 from trials.chaos.evidence import Evidence
 from trials.chaos.nodes.cluster import Cluster, gathered
 from trials.chaos.nodes.faults import strike
-from trials.chaos.nodes.node import Waits
+from trials.chaos.nodes.waits import Waits
 from trials.chaos.rules import violations
 from trials.chaos.settling import settled, until
 from trials.chaos.stage import Stage
@@ -134,11 +134,7 @@ async def _quiet(cluster: Cluster) -> float:
 def _broken(cluster: Cluster, found: Evidence, longest: float) -> list[str]:
     stage = cluster.stage
     broken = [*stage.complaints, *map(str, violations(stage.ledger, found, stage.terms))]
-    return broken + [
-        f"nobody waits long: somebody waited {seconds:.1f} s for {what}"
-        for seconds, what in cluster.waits.longest
-        if seconds > longest
-    ]
+    return broken + [f"nobody waits long: {told}" for told in cluster.waits.longer(longest)]
 
 
 def _keep(stage: Stage, found: Evidence, broken: Sequence[str]) -> None:

@@ -1,0 +1,114 @@
+"""How long clients wait for answers, and what is done to nodes and their database meanwhile."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf, isinf
+from typing import Final
+
+from jobstore.web import prefer
+from trials.chaos.client import Ask
+
+# How many of the longest waits are told.
+_LONGEST: Final = 5
+# What is over so many seconds before a request may still have to do with it.
+_AFTERWARDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class Fault:
+    """Something that is done to a node or to the database; times are in seconds.
+
+    Args:
+        name: what is done.
+        to: the name of the node; "database" for that.
+        began: by the monotonic clock.
+        ended: likewise; infinite as long as it goes on.
+    """
+
+    name: str
+    to: str
+    began: float
+    ended: float = inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A request, and how long its client waited for the answer; times are in seconds.
+
+    Args:
+        ask: the request.
+        node: the name of the node that was asked.
+        began: by the monotonic clock.
+        took: until the answer was there.
+        status: of the answer.
+        refused: whether it was to come again.
+    """
+
+    ask: Ask
+    node: str
+    began: float
+    took: float
+    status: int
+    refused: bool
+
+    @property
+    def seconds(self) -> float:
+        """How long it waited for more than it had asked to wait for."""
+        asked = self.ask.headers.get("Prefer")
+        return self.took - (prefer.wait([asked]) or 0 if asked else 0)
+
+
+@dataclass(slots=True)
+class Waits:
+    """How long clients have waited for answers of nodes that did not stand still meanwhile.
+
+    Args:
+        all: each wait.
+        faults: what was done meanwhile, in order.
+        clock: a monotonic clock, in seconds.
+    """
+
+    all: list[Wait] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
+
+    @contextmanager
+    def during(self, name: str, to: str) -> Iterator[None]:
+        """Note that something is done to a node or the database while the context lasts."""
+        fault = Fault(name, to, self.clock())
+        self.faults.append(fault)
+        try:
+            yield
+        finally:
+            fault.ended = self.clock()
+
+    @property
+    def longest(self) -> Sequence[Wait]:
+        """The longest waits, the longest first."""
+        return sorted(self.all, key=lambda wait: wait.seconds, reverse=True)[:_LONGEST]
+
+    def longer(self, seconds: float) -> Iterator[str]:
+        """Tell of each wait that took longer."""
+        return (self.told(wait) for wait in self.all if wait.seconds > seconds)
+
+    def told(self, wait: Wait) -> str:
+        """Tell who waited how long for what, and in which phase of which faults."""
+        asked = f"{wait.ask.method} {wait.ask.path}"
+        since = wait.began - self.faults[0].began if self.faults else 0
+        phases = [_phase(fault, wait) for fault in self.faults if self._concerns(fault, wait)]
+        meanwhile = f" ({'; '.join(phases)})" if phases else ""
+        said = f"{wait.seconds:6.3f} s for {asked} at {wait.node}: {wait.status}"
+        return f"{said}, asked after {since:.1f} s{meanwhile}"
+
+    def _concerns(self, fault: Fault, wait: Wait) -> bool:
+        begins_in_time = fault.began < wait.began + wait.took
+        is_over = fault.ended + _AFTERWARDS < wait.began
+        return fault.to in {wait.node, "database"} and begins_in_time and not is_over
+
+
+def _phase(fault: Fault, wait: Wait) -> str:
+    """Tell when a fault began and ended, in seconds since a request."""
+    until = "" if isinf(fault.ended) else f" until {fault.ended - wait.began:+.1f}"
+    return f"{fault.to}: {fault.name} from {fault.began - wait.began:+.1f}{until}"
