@@ -11,7 +11,8 @@ from random import SystemRandom
 from typing import Any, Final
 
 from trials.chaos.chance import LARGEST_SEED
-from trials.chaos.nodes.trial import LONGEST_SECONDS, Outcome, play
+from trials.chaos.nodes.trial import Outcome, play
+from trials.chaos.nodes.waits import Limits
 from trials.nursery import open_nursery
 
 _TOTALS: Final = """\
@@ -25,7 +26,7 @@ bodies read to the end       {read}
 taken, unread                {unread}
 answers                      {answers}
   waited, s                  p50 {p50:.3f}, p99 {p99:.3f}, longest {longest:.3f}
-come again                   {refusals}
+told that it is away         {refusals}
   waited, s                  p50 {refused_p50:.3f}, longest {refused_longest:.3f}
 quiet after, s               {quiet:.1f}
 seconds                      {seconds:.0f}
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> None:
     def go_on() -> bool:
         return options.seconds is None or time.monotonic() - began < options.seconds
 
-    outcome = asyncio.run(play(seed, options.nodes, options.faults, go_on, options.longest))
+    limits = Limits(options.longest, options.away)
+    outcome = asyncio.run(play(seed, options.nodes, options.faults, go_on, limits))
     totals = figures(outcome)
     print(_TOTALS.format(**totals, broken=len(outcome.violations)))
     for told in totals["slowest"]:
@@ -67,8 +69,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--longest",
         type=float,
-        default=LONGEST_SECONDS,
+        default=Limits().answered,
         help="how many seconds a client may wait for an answer; %(default)s",
+    )
+    parser.add_argument(
+        "--away",
+        type=float,
+        default=Limits().away,
+        help="how many seconds it may wait to be told that the database is away; %(default)s",
     )
     parser.add_argument("--json", type=Path, help="write the totals into this file")
     return parser.parse_args(arguments)
@@ -78,7 +86,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
     """Say how a trial went, in plain values."""
     waits = outcome.waits
     seconds = [wait.seconds for wait in waits.all]
-    refused = [wait.seconds for wait in waits.all if wait.refused]
+    refused = [wait.seconds for wait in waits.all if wait.away]
     return {
         "nodes": outcome.nodes,
         "faults": dict(sorted(outcome.faults.items())),

@@ -125,7 +125,7 @@ class NodeClient(Client):
                     began=began,
                     took=waits.clock() - began,
                     status=answer.status,
-                    refused=self.refused,
+                    away=answer.is_for_now or answer.is_unsure,
                 )
             )
         return answer

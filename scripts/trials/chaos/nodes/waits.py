@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf, isinf
 from typing import Final
 
+from jobstore.store.postgresql.patience import PATIENCE
 from jobstore.web import prefer
 from trials.chaos.client import Ask
 
@@ -14,6 +15,19 @@ from trials.chaos.client import Ask
 _LONGEST: Final = 5
 # What is over so many seconds before a request may still have to do with it.
 _AFTERWARDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a client may wait for a node that does not stand still, in seconds.
+
+    Args:
+        answered: for whatever answer.
+        away: to be told that the database is away: the patience, and a second for a busy machine.
+    """
+
+    answered: float = 10.0
+    away: float = PATIENCE + 1
 
 
 @dataclass(slots=True)
@@ -43,7 +57,8 @@ class Wait:
         began: by the monotonic clock.
         took: until the answer was there.
         status: of the answer.
-        refused: whether it was to come again.
+        away: whether it was that the database is away: to come again, or that nobody knows what
+            has become of the request.
     """
 
     ask: Ask
@@ -51,7 +66,7 @@ class Wait:
     began: float
     took: float
     status: int
-    refused: bool
+    away: bool
 
     @property
     def seconds(self) -> float:
@@ -89,9 +104,13 @@ class Waits:
         """The longest waits, the longest first."""
         return sorted(self.all, key=lambda wait: wait.seconds, reverse=True)[:_LONGEST]
 
-    def longer(self, seconds: float) -> Iterator[str]:
-        """Tell of each wait that took longer."""
-        return (self.told(wait) for wait in self.all if wait.seconds > seconds)
+    def too_long(self, limits: Limits) -> Iterator[str]:
+        """Tell of each wait that took too long."""
+        for wait in self.all:
+            if wait.away and wait.seconds > limits.away:
+                yield f"nobody waits long for a database that is away: {self.told(wait)}"
+            elif wait.seconds > limits.answered:
+                yield f"nobody waits long: {self.told(wait)}"
 
     def told(self, wait: Wait) -> str:
         """Tell who waited how long for what, and in which phase of which faults."""
@@ -99,7 +118,7 @@ class Waits:
         since = wait.began - self.faults[0].began if self.faults else 0
         phases = [_phase(fault, wait) for fault in self.faults if self._concerns(fault, wait)]
         meanwhile = f" ({'; '.join(phases)})" if phases else ""
-        said = f"{wait.seconds:6.3f} s for {asked} at {wait.node}: {wait.status}"
+        said = f"{wait.seconds:.3f} s for {asked} at {wait.node}: {wait.status}"
         return f"{said}, asked after {since:.1f} s{meanwhile}"
 
     def _concerns(self, fault: Fault, wait: Wait) -> bool:
