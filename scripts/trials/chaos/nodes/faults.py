@@ -89,6 +89,12 @@ async def _away(cluster: Cluster, chance: Random) -> None:
     await asyncio.to_thread(cluster.postgres.start)
 
 
+async def _freeze_database(cluster: Cluster, chance: Random) -> None:
+    """Let all its processes stand still: it keeps its connections, and says nothing."""
+    with cluster.postgres.frozen():
+        await asyncio.sleep(chance.uniform(*_SILENCE))
+
+
 OF_NODE: Final[Mapping[str, OfNode]] = {
     "kill": _kill,
     "stop": _stop,
@@ -97,7 +103,11 @@ OF_NODE: Final[Mapping[str, OfNode]] = {
     "drop": _drop,
     "silence": _silence,
 }
-OF_DATABASE: Final[Mapping[str, OfDatabase]] = {"restart": _restart, "away": _away}
+OF_DATABASE: Final[Mapping[str, OfDatabase]] = {
+    "restart": _restart,
+    "away": _away,
+    "freeze database": _freeze_database,
+}
 _WEIGHTS: Final = {
     "kill": 6,
     "stop": 1,
@@ -107,6 +117,7 @@ _WEIGHTS: Final = {
     "silence": 3,
     "restart": 2,
     "away": 1,
+    "freeze database": 1,
 }
 
 
