@@ -189,11 +189,11 @@ class Passing(Door):
         asyncio.get_running_loop().call_soon(ask.pass_on)
         return True
 
-    async def answer_anything(self, request: web.Request) -> web.StreamResponse:
+    def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request that was passed on."""
         cast("Desk", request.protocol).taken_over()
         self.kept.append(waited.of_request())
-        return await handle(request)
+        return handle(request)
 
 
 class PatientPassing(PatientDoor, Passing):
