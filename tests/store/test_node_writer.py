@@ -31,6 +31,7 @@ from jobstore.store.postgresql import node_writer
 from jobstore.store.postgresql.abreast import MANY
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys
+from jobstore.store.postgresql.links import connect
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.points import REVISIONS
 from jobstore.store.transaction import Operation, Outcome, Transaction
@@ -461,6 +462,19 @@ async def test_a_connection_that_is_being_made_is_not_left_open(database: Place)
         with pytest.raises(psycopg.OperationalError):
             await connection.link(0)  # who asks does not wait, but it is being made
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_connection_on_which_nothing_more_is_said_is_given_up_while_it_is_being_made(
+    database: Place,
+) -> None:
+    async with a_way(database) as (way, through):
+        connecting = asyncio.create_task(connect(through, SCHEMA, {}, seconds=IMPATIENT))
+        while not way.answers:  # since it was accepted
+            await turns(1)
+        way.open.clear()
+        with pytest.raises(psycopg.OperationalError):
+            await asyncio.wait_for(connecting, 10 * IMPATIENT)
+        way.open.set()
 
 
 @dataclass
