@@ -45,6 +45,18 @@ def test_a_wait_for_a_database_that_is_away_is_a_violation_when_it_is_long(
     assert bool([*Waits([wait]).too_long(LIMITS)]) is too_long
 
 
+@pytest.mark.parametrize(("since", "too_long"), [(109, True), (110.5, True), (111.5, False)])
+def test_what_came_before_the_fault_was_no_wait_for_a_database_that_is_away(
+    since: float, *, too_long: bool
+) -> None:
+    clock = Clock()
+    waits = Waits([waited(7)], clock=clock)
+    clock.now = since
+    with waits.during("away", "database"):
+        clock.now = 120
+    assert bool([*waits.too_long(LIMITS)]) is too_long
+
+
 def test_a_long_wait_is_told_with_the_faults_that_it_may_have_been_due_to() -> None:
     clock = Clock()
     waits = Waits(clock=clock)
@@ -58,11 +70,11 @@ def test_a_long_wait_is_told_with_the_faults_that_it_may_have_been_due_to() -> N
         clock.now = began
         with waits.during(name, to):
             clock.now = ended
-    waits.all.append(waited(7))
+    waits.all.append(waited(8))
     (told,) = waits.too_long(LIMITS)
     assert told == (
         "nobody waits long for a database that is away: "
-        "7.000 s for PUT /_api/job/7 at node-1: 503, asked after 10.0 s "
+        "8.000 s for PUT /_api/job/7 at node-1: 503, asked after 10.0 s "
         "(database: restart from -7.0 until -4.0; node-1: silence from +1.0 until +4.0)"
     )
 

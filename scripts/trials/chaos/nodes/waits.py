@@ -107,7 +107,7 @@ class Waits:
     def too_long(self, limits: Limits) -> Iterator[str]:
         """Tell of each wait that took too long."""
         for wait in self.all:
-            if wait.away and wait.seconds > limits.away:
+            if wait.away and self._in_vain(wait) > limits.away:
                 yield f"nobody waits long for a database that is away: {self.told(wait)}"
             elif wait.seconds > limits.answered:
                 yield f"nobody waits long: {self.told(wait)}"
@@ -120,6 +120,19 @@ class Waits:
         meanwhile = f" ({'; '.join(phases)})" if phases else ""
         said = f"{wait.seconds:.3f} s for {asked} at {wait.node}: {wait.status}"
         return f"{said}, asked after {since:.1f} s{meanwhile}"
+
+    def _in_vain(self, wait: Wait) -> float:
+        """Return for how many seconds it waited since something was done to node or database.
+
+        What came before was the work of a busy machine, such as the upload of a large body.
+        """
+        began, ended = wait.began, wait.began + wait.took
+        since = (
+            fault.began
+            for fault in self.faults
+            if fault.to in {wait.node, "database"} and fault.began < ended and fault.ended >= began
+        )
+        return min(wait.seconds, ended - min(since, default=began))
 
     def _concerns(self, fault: Fault, wait: Wait) -> bool:
         begins_in_time = fault.began < wait.began + wait.took
