@@ -66,7 +66,11 @@ class Cluster:
     async def load(self) -> None:
         """Let customers ask any node for anything, until there is no more service."""
         customers = enumerate(self.stage.customers)
-        await asyncio.gather(self._race(), *(self._custom(n, each) for n, each in customers))
+        await asyncio.gather(
+            self.waits.look_at_machine(lambda: self.open),
+            self._race(),
+            *(self._custom(n, each) for n, each in customers),
+        )
 
     async def _race(self) -> None:
         """Let customers ask all nodes at the same time for one and the same result."""

@@ -114,7 +114,8 @@ class NodeClient(Client):
     async def ask(self, ask: Ask) -> Answer:
         """Send a request and read its answer to the end."""
         node, waits = self._node, self._waits
-        began, freezes = waits.clock(), None if node.frozen else node.freezes
+        began, late = waits.clock(), waits.late
+        freezes = None if node.frozen else node.freezes
         answer = await super().ask(ask)
         self.refused = answer.is_for_now
         if freezes == node.freezes:
@@ -126,6 +127,7 @@ class NodeClient(Client):
                     took=waits.clock() - began,
                     status=answer.status,
                     away=answer.is_for_now or answer.is_unsure,
+                    late=waits.late - late,
                 )
             )
         return answer

@@ -1,5 +1,6 @@
 """How long clients wait for answers, and what is done to nodes and their database meanwhile."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,15 @@ from trials.chaos.client import Ask
 _LONGEST: Final = 5
 # What is over so many seconds before a request may still have to do with it.
 _AFTERWARDS: Final = 5.0
+# How often this process looks whether it gets its turn, in seconds.
+_TICK: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long a client may wait for a node that does not stand still, in seconds.
+
+    For as long as this process itself did not get its turn, it is the machine that is waited for.
 
     Args:
         answered: for whatever answer.
@@ -59,6 +64,7 @@ class Wait:
         status: of the answer.
         away: whether it was that the database is away: to come again, or that nobody knows what
             has become of the request.
+        late: for how long this process did not get its turn meanwhile.
     """
 
     ask: Ask
@@ -67,6 +73,7 @@ class Wait:
     took: float
     status: int
     away: bool
+    late: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -83,11 +90,20 @@ class Waits:
         all: each wait.
         faults: what was done meanwhile, in order.
         clock: a monotonic clock, in seconds.
+        late: for how many seconds this process did not get its turn so far.
     """
 
     all: list[Wait] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
+    late: float = 0.0
+
+    async def look_at_machine(self, goes_on: Callable[[], bool]) -> None:
+        """Note for how long this process does not get its turn."""
+        while goes_on():
+            began = self.clock()
+            await asyncio.sleep(_TICK)
+            self.late += max(0.0, self.clock() - began - _TICK)
 
     @contextmanager
     def during(self, name: str, to: str) -> Iterator[None]:
@@ -107,9 +123,9 @@ class Waits:
     def too_long(self, limits: Limits) -> Iterator[str]:
         """Tell of each wait that took too long."""
         for wait in self.all:
-            if wait.away and self._in_vain(wait) > limits.away:
+            if wait.away and self._in_vain(wait) - wait.late > limits.away:
                 yield f"nobody waits long for a database that is away: {self.told(wait)}"
-            elif wait.seconds > limits.answered:
+            elif wait.seconds - wait.late > limits.answered:
                 yield f"nobody waits long: {self.told(wait)}"
 
     def told(self, wait: Wait) -> str:
@@ -119,7 +135,7 @@ class Waits:
         phases = [_phase(fault, wait) for fault in self.faults if self._concerns(fault, wait)]
         meanwhile = f" ({'; '.join(phases)})" if phases else ""
         said = f"{wait.seconds:.3f} s for {asked} at {wait.node}: {wait.status}"
-        return f"{said}, asked after {since:.1f} s{meanwhile}"
+        return f"{said}, asked after {since:.1f} s, {wait.late:.1f} s late{meanwhile}"
 
     def _in_vain(self, wait: Wait) -> float:
         """Return for how many seconds it waited since something was done to node or database.
