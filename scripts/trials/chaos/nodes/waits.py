@@ -24,7 +24,8 @@ _TICK: Final = 0.02
 class Limits:
     """How long a client may wait for a node that does not stand still, in seconds.
 
-    For as long as this process itself did not get its turn, it is the machine that is waited for.
+    For as long as this process itself did not get its turn, it is the machine that is waited for:
+    the clients are here, and the proxies between nodes and database.
 
     Args:
         answered: for whatever answer.
