@@ -74,6 +74,7 @@ class Entry:
 
     Args:
         came: when somebody began to wait for it, where an engine limits that.
+        before: for how many seconds its request had waited already.
         waits: those of the request for which it is done; None if it is for none.
     """
 
@@ -82,6 +83,7 @@ class Entry:
     off_loop: bool = False
     abreast: Turn = Turn.ALONE
     came: float = 0.0
+    before: float = 0.0
     waits: Waits | None = None
 
 

@@ -11,6 +11,7 @@ from multidict import CIMultiDictProxy
 from jobstore.http import private
 from jobstore.live.meters import Traffic
 from jobstore.model.account import Identity
+from jobstore.store.waited import Waits
 from jobstore.web import answers, fronts, wire
 from jobstore.web.proxies import Proxies
 
@@ -79,6 +80,7 @@ class Ask:
         since: when its last byte came, by the loop's clock.
         traffic: what it is for, once known.
         digit: the first digit of its answer's status; 0 before the answer.
+        waits: how long it has waited for the store; only before a database.
     """
 
     __slots__ = (
@@ -95,10 +97,12 @@ class Ask:
         "since",
         "size",
         "traffic",
+        "waits",
     )
 
     identity: Identity
     proxies: Proxies
+    waits: Waits
 
     def __init__(
         self,

@@ -45,7 +45,8 @@ from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
 from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.journeys import Journeys
-from jobstore.store.postgresql.links import Link, connect
+from jobstore.store.postgresql.link import Link
+from jobstore.store.postgresql.links import connect
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.transaction import FileTransaction
