@@ -355,6 +355,28 @@ async def test_a_function_between_transactions_waits_for_the_one_that_runs(desk:
     assert await counting == (1,)
 
 
+async def test_no_transaction_begins_until_a_function_has_ended_whose_caller_is_gone(
+    desk: Desk,
+) -> None:
+    begun, may_end, order = threading.Event(), threading.Event(), []
+
+    def long(_: sqlite3.Connection) -> None:
+        begun.set()
+        may_end.wait()
+        order.append("long")
+
+    calling = asyncio.create_task(desk.writer.call(long))
+    await asyncio.to_thread(begun.wait)
+    posted = desk.writer.post(lambda _: order.append("posted"))
+    for _ in range(2):
+        calling.cancel()
+        await turns(10)
+    may_end.set()
+    await posted
+    assert calling.cancelled()
+    assert order == ["long", "posted"]
+
+
 # --- what can go wrong with the file ------------------------------------------------------------
 
 LONG: Final = "x" * 100_000

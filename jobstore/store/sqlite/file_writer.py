@@ -17,7 +17,7 @@ store whose files have disappeared is lost until the next start (`StoreReplaced`
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,6 +68,9 @@ class FileWriter(Writer):
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function between two transactions, such as a checkpoint.
 
+        Where its caller is cancelled, it is still waited for: no transaction may begin on the
+        connection while the thread has it.
+
         Raises:
             StoreError: it failed, or the store is not there any more.
         """
@@ -75,7 +78,7 @@ class FileWriter(Writer):
             if self._closed:
                 raise StoreClosed
             self.condition.require()
-            return await self._connection.call(function)
+            return await _to_its_end(self._connection.call(function))
 
     async def close(self) -> None:
         """Finish what was posted, and save what can be saved of a lost store."""
@@ -186,3 +189,14 @@ class FileWriter(Writer):
         async with self._turn:
             with suppress(StoreError):
                 await self._connection.call(pages.checkpoint)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for what a thread does, also if this is cancelled meanwhile."""
+    working = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(working)
+    finally:
+        while not working.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([working])
