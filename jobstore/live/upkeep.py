@@ -174,11 +174,13 @@ class Upkeep:
                 the same time.
         """
         forgotten = after = 0
-        times = {"before": before, "restorable": before if restorable is None else restorable}
+        restorable = before if restorable is None else restorable
+        forget = partial(retention.forget, before=before, restorable=restorable)
+        times = {"before": before, "restorable": restorable}
         while rows := await self._reader.rows(retention.BY_AGE, after=after, limit=STEP, **times):
             after = rows[-1][0]
             ids = [row[0] for row in rows if row[2]]
-            forgotten += sum(await self._steps.over(ids, partial(retention.forget, **times)))
+            forgotten += sum(await self._steps.over(ids, forget))
             if before <= rows[-1][1] <= self._clock():
                 break
         await self._steps.all(lambda tx, limit: bulk.forget(tx, before, limit))
