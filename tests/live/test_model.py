@@ -230,6 +230,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(self.store.results.delete(job_id))
             assert known.asked_for
             known.result = "deleted"
+            known.has_answer = known.has_answer and known.state != "done"  # its answer is gone
 
     @rule(seconds=st.integers(0, 3))
     def expire(self, seconds: int) -> None:
