@@ -17,7 +17,8 @@ resumes after an operation may queue the next one at once, but must not take lon
 waiting to resume.
 
 **When it commits.** There is no timer and no artificial delay: a single operation is committed at
-once, and the more operations arrive together, the more of them share one sync of the disk.
+once, and the more operations arrive together, the more of them share one sync of the disk. What
+arrives while an operation runs that takes long may still join its batch.
 
 **After a crash.** Either all of a batch is in the store or nothing of it, and everything that was
 acknowledged is. A batch that was committed but not yet acknowledged is in the store as well; its
@@ -122,8 +123,11 @@ class Writer(ABC):
         """Repair a store in trouble, in the background."""
 
     @abstractmethod
-    async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
-        """Run operations, and return their outcomes as a crash right now would leave them."""
+    async def _outcomes(self, batch: list[Entry]) -> Batch:
+        """Run operations, and return their outcomes as a crash right now would leave them.
+
+        What waits may join them meanwhile: it is moved into the batch.
+        """
 
     def queue(
         self,

@@ -252,14 +252,18 @@ class Desk(SwitchableConnection):
         transport.write(data)
         return not transport.is_closing()
 
-    def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
+    def when_flushed(
+        self, ask: Ask, done: Callable[[Exception | None], None], seconds: float | None
+    ) -> None:
         """Call a function once a response has arrived, or with the reason why it did not."""
-        self._flushing = self._loop.create_task(self._flush(ask, done))
+        self._flushing = self._loop.create_task(self._flush(ask, done, seconds))
 
-    async def _flush(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
+    async def _flush(
+        self, ask: Ask, done: Callable[[Exception | None], None], seconds: float | None
+    ) -> None:
         failed: Exception | None = ConnectionResetError("the client has closed the connection")
         try:
-            await wire.handed_over(self)
+            await wire.handed_over(self, seconds)
             failed = None
         except ConnectionError as error:
             failed = error

@@ -346,7 +346,7 @@ def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_count
         waiting = tx.execute(WAITING).fetchone()[0]
         assert len(jobs) + tx.changes.queued == waiting
         retention.purge_step(tx, START + 10, 2)
-        retention.forget(tx, jobs[:forgotten])
+        retention.forget(tx, jobs[:forgotten], START + 10, START + 10)
 
     def counts(tx: Transaction) -> None:
         for statement in MISCOUNTED["postgresql" if tx.shared else "file"]:
