@@ -21,6 +21,7 @@ class Connection:
 
 memory.while_loading()
 loaded = Connection()
+memory.once_loaded()
 memory.while_serving()
 old = Connection()
 gc.collect(0)
