@@ -29,7 +29,12 @@ def while_loading() -> None:
 
 
 def once_loaded() -> None:
-    """Look for garbage from now on, seldom, and never among what a command has loaded."""
+    """Look for garbage from now on, seldom, and never among what a command has loaded.
+
+    In a process that has looked for garbage meanwhile, such as that of a test, nothing changes.
+    """
+    if gc.isenabled():
+        return
     gc.freeze()
     gc.set_threshold(*_WORKING)
     gc.enable()
