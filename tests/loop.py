@@ -31,6 +31,12 @@ class HeldClock:
         """Tell the time, in seconds."""
         return self._real() + self._ahead if self._held is None else self._held
 
+    def skip(self, seconds: float) -> None:
+        """Move it, as if the loop had been held up for so long."""
+        self._ahead += seconds
+        if self._held is not None:
+            self._held += seconds
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold it while the context lasts."""

@@ -4,7 +4,7 @@ import io
 import os
 import signal
 import sys
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 from jobstore.service import memory
 from jobstore.service.hangup import remember_hangup
@@ -30,18 +30,18 @@ def main() -> None:
     cli(prog_name="jobstore")
 
 
-def discard_output() -> None:
-    """Discard everything else that is written to the standard output.
+def discard_output(stream: TextIO | None = None) -> None:
+    """Discard everything else that is written to a stream; to the standard output by default.
 
     So no write blocks or fails any more, the interpreter's last flush included:
     https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
     try:
-        stdout = sys.stdout.fileno()
+        written = (stream or sys.stdout).fileno()
     except io.UnsupportedOperation:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stdout)
+    os.dup2(nowhere, written)
     os.close(nowhere)
 
 

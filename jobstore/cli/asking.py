@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from jobstore.cli import figures
 from jobstore.cli.filters import filter_options, query_of, search_of
 from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
 from jobstore.cli.job_table import JobTable
@@ -32,6 +31,7 @@ from jobstore.store.search import Death, Search
 from jobstore.store.target_states import waiting_for
 
 if TYPE_CHECKING:
+    from jobstore.cli.figures import Counted
     from jobstore.cli.remote import Remote
 
 _ROWS: Final = 50
@@ -143,18 +143,27 @@ def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
 async def _answer(place: Place, form: _Form, asked: dict[str, Any]) -> None:
     async with place.history() as history:
         search = await search_of(history, place, asked)
-        if asked["stats"]:
-            by = By(asked["stats"])
-            found = await questions.figures(history, search, by)
-            _write(form, place, figures.of_figures(found, by, form.limit, plain=form.for_people))
-        elif asked["activity"]:
-            spans = await questions.activity(history, search)
-            bars = figures.bars(spans, search, form.zone, clock.now())
-            _write(form, place, figures.of_bars(bars, form.zone, plain=form.for_people))
+        if asked["stats"] or asked["activity"]:
+            _write(form, place, await _counted(history, form, search, asked))
         elif asked["longest"]:
             await _jobs(history, place, form, search, _longest(history, form, search))
         else:
             await _jobs(history, place, form, search, _newest(history, form, search))
+
+
+async def _counted(
+    history: History, form: _Form, search: Search, asked: dict[str, Any]
+) -> "Counted":
+    """Count jobs: statistics of them, or how many there were in each span of time."""
+    from jobstore.cli import figures  # lists of jobs are asked for more often
+
+    if asked["stats"]:
+        by = By(asked["stats"])
+        found = await questions.figures(history, search, by)
+        return figures.of_figures(found, by, form.limit, plain=form.for_people)
+    spans = await questions.activity(history, search)
+    bars = figures.bars(spans, search, form.zone, clock.now())
+    return figures.of_bars(bars, form.zone, plain=form.for_people)
 
 
 def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> None:
@@ -260,7 +269,7 @@ def _tell_death(death: Death, *, shared: bool) -> None:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _write(form: _Form, place: Place, answer: figures.Counted) -> None:
+def _write(form: _Form, place: Place, answer: "Counted") -> None:
     if form.for_people:
         answer.print(stdout())
         return

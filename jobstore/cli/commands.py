@@ -13,6 +13,7 @@ from jobstore import __version__
 from jobstore.cli import INTERRUPTED, discard_output
 from jobstore.cli.plain import Complaint, printable
 from jobstore.model.errors import JobstoreError, QueueFull
+from jobstore.service import memory
 
 # The commands, grouped by what one wants to do. Each is the attribute of its name in one of the
 # modules here, loaded when it is called: the server, the store and its packages take longer to load
@@ -97,6 +98,7 @@ class _Commands(click.Group):
         if name in _COMMANDS:
             module = importlib.import_module(f"{__package__}.{_COMMANDS[name][0]}")
             command = getattr(module, f"{name.replace('-', '_')}_command")
+        memory.once_loaded()
         return name, command, rest
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:

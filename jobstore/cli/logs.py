@@ -1,6 +1,5 @@
 """What the server logs, for people or for machines."""
 
-import io
 import json
 import logging
 import sys
@@ -9,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, TextIO
 
+from jobstore.cli import discard_output
 from jobstore.cli.plain import printable
 from jobstore.config.sections import LogSection
 from jobstore.model.clock import SECOND, iso
@@ -83,19 +83,9 @@ class Floodgate(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:
         """Discard everything once the reader is gone."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
-            self.stream = _NOWHERE  # `setStream` would flush the broken one
+            discard_output(self.stream)
         else:
             super().handleError(record)
-
-
-class _Nowhere(io.TextIOBase):
-    """Forgets what is written."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-_NOWHERE: Final[Any] = _Nowhere()
 
 
 class _Flood:

@@ -4,11 +4,12 @@ Messages, suggestions for misspelt keys, and the names of environment variables 
 declaration; config.example.toml describes it in words, and a test compares the two.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from jobstore.model.address import Address, TcpAddress
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Replay
 from jobstore.model.message import HeadLimits
 from jobstore.model.privacy import SECRET_HEADERS
@@ -66,7 +67,7 @@ _SHORTEST_LEASE: Final = 1.0
 DEMO: Final = "jobstore.demo:create_app"  # who answers when no target is configured
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ServerSection:
     """Where the server listens, and which APIs it answers; port 0 takes any free port.
 
@@ -109,21 +110,21 @@ class ServerSection:
         return (*self.hosts, *tcp)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AdminSection:
     """A separate address for metrics, health checks and the dashboard."""
 
     listen: Addresses = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DashboardSection:
     """Whether the dashboard is available."""
 
     enabled: Flag = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoreSection:
     """The store's file, or the database that nodes share.
 
@@ -164,7 +165,7 @@ class StoreSection:
         return self.checkpoints == "external"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CaptureSection:
     """Limits on what is accepted, in bytes."""
 
@@ -172,7 +173,7 @@ class CaptureSection:
     response_limit: PositiveSize = GIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HttpSection:
     """Limits for the heads of requests and answers; sizes are in bytes."""
 
@@ -186,7 +187,7 @@ class HttpSection:
         return HeadLimits(field_size=self.field_size, fields=self.fields, size=self.head_size)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetLimits:
     """The settings of each target; a timeout is in seconds, None means no limit."""
 
@@ -206,7 +207,7 @@ class TargetLimits:
         return {limit.name: getattr(self, limit.name) for limit in fields(TargetLimits)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ExecutorSection(TargetLimits):
     """How jobs run; times are in seconds."""
 
@@ -216,7 +217,7 @@ class ExecutorSection(TargetLimits):
     cancel_grace: Duration = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LimitsSection:
     """The limits of one owner, where 0 means no limit, and the longest chain of jobs."""
 
@@ -227,7 +228,7 @@ class LimitsSection:
     depth: Retries = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RetentionSection:
     """Retention times, in seconds; None means for ever."""
 
@@ -237,14 +238,14 @@ class RetentionSection:
     interval: PositiveDuration = MINUTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DatameerSection:
     """How Datameer's dialect writes times."""
 
     time_zone: TimeZone = "UTC"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PrivacySection:
     """Additional secret headers, in lower case."""
 
@@ -256,7 +257,7 @@ class PrivacySection:
         return SECRET_HEADERS.union(self.redact)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LogSection:
     """What is logged, and in which format."""
 
@@ -264,14 +265,14 @@ class LogSection:
     format: LogFormat = "text"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MetricsSection:
     """Whether metrics for Prometheus are collected."""
 
     enabled: Flag = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TracingSection:
     """Whether tracing spans are made, and how attempts are related to submissions."""
 
@@ -280,7 +281,7 @@ class TracingSection:
     query: Flag = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetSection(TargetLimits):
     """A target: the service or application that answers the paths under a prefix."""
 
@@ -319,7 +320,7 @@ class TargetSection(TargetLimits):
         return self.prefix.rstrip("/") if self.strip_prefix else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Config:
     """The whole configuration, checked.
 

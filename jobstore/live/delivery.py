@@ -13,7 +13,8 @@ last chunk is sent. Either way, a reader who has the whole result is the only on
 **When a reader goes away,** its result is given back, and that is retried until it is stored. This
 covers the time from the commit on: a reader who left before it heard of the commit is noticed when
 it is told. Whether the last bytes arrived is decided by the connection; if it broke in the middle
-of the response, they did not.
+of the response, they did not. What the operating system has taken counts as arrived, and may be
+hundreds of KiB that nobody has read. If it takes no more for ten minutes, the connection is broken.
 
 **After a crash.** A small result that was marked as taken stays taken, even if its reader did not
 get it; `jobstore restore` makes it available again. A large one that was not read to its end is

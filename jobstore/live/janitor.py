@@ -23,7 +23,7 @@ class Retention:
     Args:
         unfetched: a result that nobody fetched, from the end of its job, or from its restoration.
         fetched: the payload of a job whose result was fetched, deleted or has expired.
-        history: a job whose result can no longer be fetched, from its end.
+        history: a job whose result can no longer be fetched or restored, from its end.
         interval: the pause between two rounds.
     """
 
@@ -110,7 +110,10 @@ class Janitor:
     async def _forget(self) -> int:
         counted = await self._store.upkeep.count()
         before = self._ago(self._retention.history)
-        return 0 if before is None else await self._store.upkeep.forget(min(before, counted))
+        if before is None:
+            return 0
+        restorable = self._ago(self._retention.fetched)
+        return await self._store.upkeep.forget(min(before, counted), restorable)
 
     def _ago(self, seconds: float | None) -> int | None:
         if seconds is None:

@@ -33,7 +33,7 @@ from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.notices import Notices
 from jobstore.store.postgresql.patience import PATIENCE
 from jobstore.store.postgresql.points import NodePoints
-from jobstore.store.steps import ALONE, AMONG_OTHERS, Steps
+from jobstore.store.steps import ALONE, IN_A_NODE, Steps
 
 # All that a node asks for is found by an index, row by row. But PostgreSQL keeps a plan that it has
 # made while a table was small, until somebody analyses that, and reads all of the table with it for
@@ -130,7 +130,7 @@ async def joined_store(
             limits or Limits(),
             History(reader, searcher),
             file=ByItself(reader, named(database.url, database.schema)),
-            steps=Steps(writer, AMONG_OTHERS),
+            steps=Steps(writer, IN_A_NODE),
             boot=own,
             queued=await writer.run(count_queued),
             clock=time,

@@ -213,16 +213,27 @@ class Schedules:
             assert busy is not None
             detail = f"the run that was due at {iso(at)} was skipped"
             events.note(tx, busy, "overlapped", detail)
+        fired = self._submitted(tx, definition, decision, order, busy)
+        if decision.problem is not None:
+            tx.execute(schedules.PAUSE, definition=definition.id)
+            for job_id in fired.jobs[-1:]:
+                events.note(tx, job_id, "paused", f"no further run: {decision.problem}")
+        return fired
+
+    def _submitted(
+        self,
+        tx: Transaction,
+        definition: Definition,
+        decision: Decision,
+        order: _Order,
+        busy: int | None,
+    ) -> Fired:
         try:
             self._admission.check_usage(tx, definition.account, len(decision.runs))
         except OwnerLimit as error:
             return Fired(definition=definition, decision=decision, busy=busy, refused=str(error))
         target = _target(order.target_of, definition.draft.request)
         jobs = [] if target is None else self._run(tx, definition, decision.runs, target)
-        if decision.problem is not None:
-            tx.execute(schedules.PAUSE, definition=definition.id)
-            for job_id in jobs[-1:]:
-                events.note(tx, job_id, "paused", f"no further run: {decision.problem}")
         return Fired(definition=definition, decision=decision, jobs=jobs, target=target, busy=busy)
 
     def _run(

@@ -163,17 +163,24 @@ class Upkeep:
         await self._steps.all(periods.drop)
         return before
 
-    async def forget(self, before: int) -> int:
+    async def forget(self, before: int, restorable: int | None = None) -> int:
         """Remove jobs that ended before a time from the history; return how many.
 
         Ids are in order of submission, so the search ends at the first job submitted too late,
         except for jobs with a submission time in the future.
+
+        Args:
+            restorable: since when what was fetched or deleted can be restored, and stays; None for
+                the same time.
         """
         forgotten = after = 0
-        while rows := await self._reader.rows(retention.BY_AGE, after=after, limit=STEP):
+        restorable = before if restorable is None else restorable
+        forget = partial(retention.forget, before=before, restorable=restorable)
+        times = {"before": before, "restorable": restorable}
+        while rows := await self._reader.rows(retention.BY_AGE, after=after, limit=STEP, **times):
             after = rows[-1][0]
-            ids = [row[0] for row in rows if row[2] is not None and row[2] < before]
-            forgotten += sum(await self._steps.over(ids, retention.forget))
+            ids = [row[0] for row in rows if row[2]]
+            forgotten += sum(await self._steps.over(ids, forget))
             if before <= rows[-1][1] <= self._clock():
                 break
         await self._steps.all(lambda tx, limit: bulk.forget(tx, before, limit))

@@ -13,19 +13,31 @@ from typing import Final
 
 # After how many objects more the youngest are looked through, after how many such collections the
 # next generation is, and after how many of those the oldest.
-_LOADING: Final = (10_000, 20, 50)
+_WORKING: Final = (10_000, 20, 50)
 _SERVING: Final = (5_000, 10, 10)
 
 
 def while_loading() -> None:
-    """Look seldom at long-lived objects, and not at all before the interpreter ends.
+    """Look for no garbage until all is loaded, nor before the interpreter ends.
 
     Loading makes tens of thousands of objects, and hardly any of them is garbage. To look through
     them, time and again while they come and once more before the interpreter ends, was measured as
     a fifth of what a short command takes.
     """
-    gc.set_threshold(*_LOADING)
+    gc.disable()
     atexit.register(gc.freeze)
+
+
+def once_loaded() -> None:
+    """Look for garbage from now on, seldom, and never among what a command has loaded.
+
+    In a process that has looked for garbage meanwhile, such as that of a test, nothing changes.
+    """
+    if gc.isenabled():
+        return
+    gc.freeze()
+    gc.set_threshold(*_WORKING)
+    gc.enable()
 
 
 def while_serving() -> None:
@@ -35,6 +47,6 @@ def while_serving() -> None:
     what lived for long before it became garbage, such as a connection, is freed in time: else a
     server grew by 2 MiB a minute for a quarter of an hour.
     """
-    gc.collect(0)  # what is older has been looked through while it was loaded
+    gc.collect(0)  # what is older was looked through, or has been loaded
     gc.freeze()
     gc.set_threshold(*_SERVING)

@@ -12,9 +12,10 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     Double,
+    Insert,
     Integer,
     LargeBinary,
-    Table,
+    TableClause,
     Text,
     bindparam,
     case,
@@ -100,7 +101,7 @@ class Statement:
                 compiled = _compiled(self._element, _SQLITE)
                 self.sql, self.bound = str(compiled), _binding(compiled)
             case "pg_sql" | "pg_bound" | "pg_types":
-                compiled = _compiled(self.postgresql, _postgresql())
+                compiled = _compiled(returning_id(self.postgresql), _postgresql())
                 self.pg_sql, self.pg_bound = str(compiled), _binding(compiled)
                 self.pg_types = {name: compiled.binds[name].type for name in _names(compiled)}
             case _:
@@ -109,7 +110,7 @@ class Statement:
 
 
 def inserting(
-    table: Table, row: Mapping[str, ColumnElement[Any]], **postgresql: ColumnElement[Any]
+    table: TableClause, row: Mapping[str, ColumnElement[Any]], **postgresql: ColumnElement[Any]
 ) -> Statement:
     """Insert a row.
 
@@ -119,6 +120,13 @@ def inserting(
     """
     shared = {**row, **postgresql}
     return Statement(insert(table).values(row), insert(table).values(shared), row=shared)
+
+
+def returning_id(made: ClauseElement) -> ClauseElement:
+    """Have an INSERT of one row return the row's id, if it has one; others stay as they are."""
+    if not isinstance(made, Insert) or made.select is not None or made.exported_columns:
+        return made
+    return made.returning(made.table.c.id) if "id" in made.table.c else made
 
 
 @cache
@@ -316,7 +324,7 @@ def listed_words(name: str) -> Select[tuple[str]]:
     return select(_listed(bindparam(name)).table_valued("value").c.value)
 
 
-def replacing(table: Table, key: str) -> Statement:
+def replacing(table: TableClause, key: str) -> Statement:
     """Insert a row, or replace the row with the same key."""
 
     def put(into: "sqlite.Insert | postgresql.Insert") -> ClauseElement:

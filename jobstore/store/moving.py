@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Table
+from sqlalchemy import TableClause
 
 from jobstore.store import schema
 
@@ -65,10 +65,10 @@ Row = Sequence[Any]
 class Source(Protocol):
     """The store to move, as of one moment."""
 
-    def count(self, table: Table) -> int:
+    def count(self, table: TableClause) -> int:
         """Return the number of rows."""
 
-    def rows(self, table: Table) -> Iterator[Row]:
+    def rows(self, table: TableClause) -> Iterator[Row]:
         """Yield all rows, with the columns in the table's order; only a few are in memory."""
 
     def last_ids(self) -> Mapping[str, int]:
@@ -78,7 +78,7 @@ class Source(Protocol):
 class Destination(Protocol):
     """An empty store, in a transaction that is committed at the end."""
 
-    def put(self, table: Table, rows: Iterable[Row]) -> None:
+    def put(self, table: TableClause, rows: Iterable[Row]) -> None:
         """Insert rows."""
 
     def raise_ids(self, last: Mapping[str, int]) -> None:

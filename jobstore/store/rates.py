@@ -5,17 +5,12 @@ A single server keeps that in memory: see `jobstore.live.owners`.
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, select
+from sqlalchemy import bindparam, column, select, table
 
-from jobstore.store.expressions import Statement, replacing
+from jobstore.store.expressions import FRACTION, NUMBER, Statement, replacing
 from jobstore.store.transaction import Transaction
 
-_RATE: Final = Table(
-    "rate",
-    MetaData(),
-    Column("account", BigInteger, primary_key=True),
-    Column("used_until", Double),
-)
+_RATE: Final = table("rate", column("account", NUMBER), column("used_until", FRACTION))
 USED: Final = Statement(
     select(_RATE.c.used_until)
     .where(_RATE.c.account == bindparam("account"))

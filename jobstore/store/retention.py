@@ -12,7 +12,9 @@ from sqlalchemy import (
     delete,
     func,
     literal_column,
+    not_,
     null,
+    or_,
     select,
     update,
 )
@@ -58,8 +60,17 @@ def purge_step(tx: Transaction, before: int, limit: int) -> int:
     return len(rows)
 
 
+# What `restore` can bring back was promised for a time of its own, however old its job is.
+_restorable: Final = and_(
+    with_result(Result.TAKEN, Result.DELETED), _job.purgeable_at >= bindparam("restorable")
+)
+_forgettable: Final = and_(
+    _job.finished_at < bindparam("before"),
+    _job.result.not_in([constant(each) for each in AWAITED]),
+    or_(_job.purgeable_at.is_(None), not_(_restorable)),
+)
 BY_AGE: Final = Statement(
-    select(_job.id, _job.submitted_at, _job.finished_at, _job.result)
+    select(_job.id, _job.submitted_at, _forgettable.label("forgettable"))
     .where(_job.id > bindparam("after"))
     .order_by(_job.id)
     .limit(limit)
@@ -67,14 +78,19 @@ BY_AGE: Final = Statement(
 )
 DROP_JOBS: Final = Statement(
     delete(schema.JOB)
-    .where(these_jobs, still_in_state(*ENDED), _job.result.not_in([constant(r) for r in AWAITED]))
+    .where(these_jobs, still_in_state(*ENDED), _forgettable)
     .returning(_job.account, _job.state, _job.result, _job.stored)
 )
 
 
-def forget(tx: Transaction, ids: Sequence[int]) -> int:
-    """Remove ended jobs from the history; return how many."""
-    rows = tx.execute(DROP_JOBS, ids=encode_ids(ids)).fetchall()
+def forget(tx: Transaction, ids: Sequence[int], before: int, restorable: int) -> int:
+    """Remove jobs that ended before a time from the history; return how many.
+
+    Args:
+        restorable: what was fetched or deleted since then stays, since it can be restored.
+    """
+    times = {"before": before, "restorable": restorable}
+    rows = tx.execute(DROP_JOBS, ids=encode_ids(ids), **times).fetchall()
     for row in rows:
         tx.tally.gone(*row)
     return len(rows)

@@ -1,6 +1,6 @@
-"""The tables, as statements see them.
+"""The tables, as statements see them: what their columns are called, and what these hold.
 
-The schema itself, with its constraints, indexes, triggers and views, is defined
+The schema itself, with its keys, constraints, indexes, triggers and views, is defined
 in ``migrations/``; a test compares the two.
 """
 
@@ -8,315 +8,263 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Column, ForeignKey, LargeBinary, MetaData, Table, Text, text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import ARRAY, ColumnClause, LargeBinary, TableClause, Text, column, table
 
 from jobstore.store.expressions import FRACTION, NUMBER
 
-METADATA: Final = MetaData()
+
+class _AmongNodes(ColumnClause[Any]):
+    """A column that exists only if several nodes share the store."""
+
+    inherit_cache = True
 
 
-def columns(table: Table) -> tuple[Column[Any], ...]:
+def columns(of: TableClause) -> tuple[ColumnClause[Any], ...]:
     """Return the columns that a table has with both engines."""
-    return tuple(column for column in table.columns if not column.system)
+    return tuple(each for each in of.columns if not isinstance(each, _AmongNodes))
 
 
-def names(of: Iterable[Column[Any]]) -> tuple[str, ...]:
+def names(of: Iterable[ColumnClause[Any]]) -> tuple[str, ...]:
     """Return the names of columns as they stand in source code.
 
     SQLAlchemy's own are equal, but others: as keywords of a large value they take four times as
     long, since Python compares them with the name of each parameter.
     """
-    return tuple(sys.intern(str(column.name)) for column in of)
+    return tuple(sys.intern(str(each.name)) for each in of)
 
 
-def _among_nodes(name: str, kind: TypeEngine[Any] = NUMBER) -> Column[Any]:
-    """Declare a column that exists only if several nodes share the store."""
-    return Column(name, kind, system=True)
-
-
-BOOT: Final = Table(
+BOOT: Final = table(
     "boot",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("started_at", NUMBER, nullable=False),
-    Column("pid", NUMBER, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("ended_at", NUMBER),
-    _among_nodes("name", Text()),
-    _among_nodes("batch"),
-    _among_nodes("targets", Text()),
-    _among_nodes("delivering", ARRAY(NUMBER)),
-    _among_nodes("died"),
-    _among_nodes("host", Text()),
-    _among_nodes("seen_at"),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("started_at", NUMBER),
+    column("pid", NUMBER),
+    column("version", Text),
+    column("ended_at", NUMBER),
+    _AmongNodes("name", Text()),
+    _AmongNodes("batch", NUMBER),
+    _AmongNodes("targets", Text()),
+    _AmongNodes("delivering", ARRAY(NUMBER)),
+    _AmongNodes("died", NUMBER),
+    _AmongNodes("host", Text()),
+    _AmongNodes("seen_at", NUMBER),
 )
 
-JOB: Final = Table(
+JOB: Final = table(
     "job",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("result", Text, nullable=False),
-    Column("dialect", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("method", Text, nullable=False),
-    Column("path", Text, nullable=False),
-    Column("priority", NUMBER, nullable=False),
-    Column("attempt", NUMBER, nullable=False),
-    Column("boot", ForeignKey("boot.id")),
-    Column("submitted_at", NUMBER, nullable=False),
-    Column("started_at", NUMBER),
-    Column("finished_at", NUMBER),
-    Column("fetched_at", NUMBER),
-    Column("cancel_asked_at", NUMBER),
-    Column("purgeable_at", NUMBER),
-    Column("status", NUMBER),
-    Column("failure", Text),
-    Column("detail", Text),
-    Column("progress", FRACTION),
-    Column("counters", Text),
-    Column("warnings", NUMBER, nullable=False),
-    Column("timeout", FRACTION),
-    Column("replay", Text),
-    Column("tag", Text),
-    Column("once", NUMBER, nullable=False, server_default=text("0")),
-    Column("definition", ForeignKey("definition.id")),
-    Column("trigger", Text),
-    Column("follows", NUMBER),
-    Column("retries", NUMBER),
-    Column("retried", NUMBER, nullable=False, server_default=text("0")),
-    Column("not_before", NUMBER),
-    Column("account", NUMBER, nullable=False, server_default=text("0")),
-    Column("depth", NUMBER, nullable=False, server_default=text("0")),
-    Column("stored", NUMBER, nullable=False, server_default=text("0")),
-    Column("source", Text),
-    _among_nodes("reader"),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("state", Text),
+    column("result", Text),
+    column("dialect", Text),
+    column("owner", Text),
+    column("target", Text),
+    column("method", Text),
+    column("path", Text),
+    column("priority", NUMBER),
+    column("attempt", NUMBER),
+    column("boot", NUMBER),
+    column("submitted_at", NUMBER),
+    column("started_at", NUMBER),
+    column("finished_at", NUMBER),
+    column("fetched_at", NUMBER),
+    column("cancel_asked_at", NUMBER),
+    column("purgeable_at", NUMBER),
+    column("status", NUMBER),
+    column("failure", Text),
+    column("detail", Text),
+    column("progress", FRACTION),
+    column("counters", Text),
+    column("warnings", NUMBER),
+    column("timeout", FRACTION),
+    column("replay", Text),
+    column("tag", Text),
+    column("once", NUMBER),
+    column("definition", NUMBER),
+    column("trigger", Text),
+    column("follows", NUMBER),
+    column("retries", NUMBER),
+    column("retried", NUMBER),
+    column("not_before", NUMBER),
+    column("account", NUMBER),
+    column("depth", NUMBER),
+    column("stored", NUMBER),
+    column("source", Text),
+    _AmongNodes("reader", NUMBER),
 )
 
-DEFINITION: Final = Table(
+DEFINITION: Final = table(
     "definition",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("file_id", NUMBER, nullable=False, unique=True),
-    Column("uuid", Text, nullable=False, unique=True),
-    Column("name", Text, nullable=False),
-    Column("path", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("method", Text, nullable=False),
-    Column("request_target", Text, nullable=False),
-    Column("headers", Text, nullable=False),
-    Column("secrets", Text),
-    Column("content", LargeBinary, nullable=False),
-    Column("timeout", FRACTION),
-    Column("replay", Text),
-    Column("created_at", NUMBER, nullable=False),
-    Column("changed_at", NUMBER, nullable=False),
-    Column("deleted_at", NUMBER),
-    Column("retries", NUMBER),
-    Column("cron", Text),
-    Column("time_zone", Text),
-    Column("catch_up", Text),
-    Column("overlap", Text),
-    Column("paused", NUMBER, nullable=False, server_default=text("0")),
-    Column("fires_at", NUMBER),
-    Column("account", NUMBER, nullable=False, server_default=text("0")),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("file_id", NUMBER),
+    column("uuid", Text),
+    column("name", Text),
+    column("path", Text),
+    column("owner", Text),
+    column("method", Text),
+    column("request_target", Text),
+    column("headers", Text),
+    column("secrets", Text),
+    column("content", LargeBinary),
+    column("timeout", FRACTION),
+    column("replay", Text),
+    column("created_at", NUMBER),
+    column("changed_at", NUMBER),
+    column("deleted_at", NUMBER),
+    column("retries", NUMBER),
+    column("cron", Text),
+    column("time_zone", Text),
+    column("catch_up", Text),
+    column("overlap", Text),
+    column("paused", NUMBER),
+    column("fires_at", NUMBER),
+    column("account", NUMBER),
 )
 
-ACCOUNT: Final = Table(
+ACCOUNT: Final = table(
     "account",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    Column("password", Text, nullable=False),
-    Column("created_at", NUMBER, nullable=False),
-    Column("changed_at", NUMBER, nullable=False),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("name", Text),
+    column("role", Text),
+    column("password", Text),
+    column("created_at", NUMBER),
+    column("changed_at", NUMBER),
 )
 
-ACCOUNT_USAGE: Final = Table(
+ACCOUNT_USAGE: Final = table(
     "account_usage",
-    METADATA,
-    Column("account", NUMBER, primary_key=True),
-    Column("queued", NUMBER, nullable=False),
-    Column("stored", NUMBER, nullable=False),
-    sqlite_strict=True,
+    column("account", NUMBER),
+    column("queued", NUMBER),
+    column("stored", NUMBER),
 )
 
-TOKEN: Final = Table(
+TOKEN: Final = table(
     "token",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("account", ForeignKey("account.name", ondelete="CASCADE"), nullable=False),
-    Column("label", Text, nullable=False),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("created_at", NUMBER, nullable=False),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("account", Text),
+    column("label", Text),
+    column("digest", Text),
+    column("created_at", NUMBER),
 )
 
-SESSION: Final = Table(
+SESSION: Final = table(
     "session",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("account", ForeignKey("account.name", ondelete="CASCADE"), nullable=False),
-    Column("created_at", NUMBER, nullable=False),
-    Column("seen_at", NUMBER, nullable=False),
-    Column("until", NUMBER, nullable=False),
-    Column("label", Text, nullable=False),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("digest", Text),
+    column("account", Text),
+    column("created_at", NUMBER),
+    column("seen_at", NUMBER),
+    column("until", NUMBER),
+    column("label", Text),
 )
 
-REVISION: Final = Table(
+REVISION: Final = table(
     "revision",
-    METADATA,
-    Column("of", Text, primary_key=True),
-    Column("number", NUMBER, nullable=False),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("of", Text),
+    column("number", NUMBER),
 )
 
-REQUEST: Final = Table(
+REQUEST: Final = table(
     "request",
-    METADATA,
-    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
-    Column("headers", Text, nullable=False),
-    Column("secrets", Text),
-    Column("content", LargeBinary),
-    sqlite_strict=True,
+    column("job_id", NUMBER),
+    column("headers", Text),
+    column("secrets", Text),
+    column("content", LargeBinary),
 )
 
-RESPONSE: Final = Table(
+RESPONSE: Final = table(
     "response",
-    METADATA,
-    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
-    Column("reason", Text),
-    Column("headers", Text, nullable=False),
-    Column("content", LargeBinary),
-    sqlite_strict=True,
+    column("job_id", NUMBER),
+    column("reason", Text),
+    column("headers", Text),
+    column("content", LargeBinary),
 )
 
-BODY: Final = Table(
+BODY: Final = table(
     "body",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("job_id", ForeignKey("job.id", ondelete="SET NULL")),
-    Column("side", Text, nullable=False),
-    Column("size", NUMBER, nullable=False),
-    _among_nodes("boot"),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("job_id", NUMBER),
+    column("side", Text),
+    column("size", NUMBER),
+    _AmongNodes("boot", NUMBER),
 )
 
-CHUNK: Final = Table(
+CHUNK: Final = table(
     "chunk",
-    METADATA,
-    Column("body_id", ForeignKey("body.id", ondelete="CASCADE"), primary_key=True),
-    Column("seq", NUMBER, primary_key=True),
-    Column("data", LargeBinary, nullable=False),
-    sqlite_strict=True,
+    column("body_id", NUMBER),
+    column("seq", NUMBER),
+    column("data", LargeBinary),
 )
 
-EVENT: Final = Table(
+EVENT: Final = table(
     "event",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
-    Column("at", NUMBER, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("detail", Text),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("job_id", NUMBER),
+    column("at", NUMBER),
+    column("event", Text),
+    column("detail", Text),
 )
 
-ATTEMPT: Final = Table(
+ATTEMPT: Final = table(
     "attempt",
-    METADATA,
-    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
-    Column("number", NUMBER, primary_key=True),
-    Column("started_at", NUMBER, nullable=False),
-    Column("ended_at", NUMBER, nullable=False),
-    Column("status", NUMBER),
-    Column("failure", Text),
-    Column("detail", Text),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("job_id", NUMBER),
+    column("number", NUMBER),
+    column("started_at", NUMBER),
+    column("ended_at", NUMBER),
+    column("status", NUMBER),
+    column("failure", Text),
+    column("detail", Text),
 )
 
-DELAY: Final = Table(
+DELAY: Final = table(
     "delay",
-    METADATA,
-    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
-    Column("length", NUMBER, nullable=False),
-    sqlite_strict=True,
+    column("job_id", NUMBER),
+    column("length", NUMBER),
 )
 
-IDEMPOTENCY: Final = Table(
+IDEMPOTENCY: Final = table(
     "idempotency",
-    METADATA,
-    Column("account", NUMBER, primary_key=True),
-    Column("owner", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("fingerprint", Text, nullable=False),
-    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
-    Column("created_at", NUMBER, nullable=False),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("account", NUMBER),
+    column("owner", Text),
+    column("key", Text),
+    column("fingerprint", Text),
+    column("job_id", NUMBER),
+    column("created_at", NUMBER),
 )
 
-OPERATION: Final = Table(
+OPERATION: Final = table(
     "operation",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("action", Text, nullable=False),
-    Column("filter", Text),
-    Column("owner", Text, nullable=False),
-    Column("account", NUMBER, nullable=False),
-    Column("scope", NUMBER),
-    Column("without_secrets", NUMBER, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("created_at", NUMBER, nullable=False),
-    Column("finished_at", NUMBER),
-    Column("stopped_by", Text),
-    Column("total", NUMBER, nullable=False),
-    Column("done", NUMBER, nullable=False),
-    Column("skipped", NUMBER, nullable=False),
-    Column("reasons", Text, nullable=False),
-    Column("waits", Text),
-    Column("part", NUMBER, nullable=False),
-    Column("place", NUMBER, nullable=False),
-    _among_nodes("boot"),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("action", Text),
+    column("filter", Text),
+    column("owner", Text),
+    column("account", NUMBER),
+    column("scope", NUMBER),
+    column("without_secrets", NUMBER),
+    column("state", Text),
+    column("created_at", NUMBER),
+    column("finished_at", NUMBER),
+    column("stopped_by", Text),
+    column("total", NUMBER),
+    column("done", NUMBER),
+    column("skipped", NUMBER),
+    column("reasons", Text),
+    column("waits", Text),
+    column("part", NUMBER),
+    column("place", NUMBER),
+    _AmongNodes("boot", NUMBER),
 )
 
-OPERATION_PART: Final = Table(
+OPERATION_PART: Final = table(
     "operation_part",
-    METADATA,
-    Column("operation", ForeignKey("operation.id", ondelete="CASCADE"), primary_key=True),
-    Column("part", NUMBER, primary_key=True),
-    Column("ids", Text, nullable=False),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("operation", NUMBER),
+    column("part", NUMBER),
+    column("ids", Text),
 )
 
-DAY: Final = Table(
+DAY: Final = table(
     "day",
-    METADATA,
-    Column("day", NUMBER, primary_key=True),
+    column("day", NUMBER),
     *(
-        Column(name, NUMBER, nullable=False, server_default=text("0"))
+        column(name, NUMBER)
         for name in (
             "submitted",
             "done",
@@ -327,90 +275,70 @@ DAY: Final = Table(
             "longest_us",
         )
     ),
-    sqlite_strict=True,
 )
 
-PERIOD: Final = Table(
+PERIOD: Final = table(
     "period",
-    METADATA,
-    Column("seconds", NUMBER, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("start", NUMBER, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("done", NUMBER, nullable=False),
-    Column("failed", NUMBER, nullable=False),
-    Column("cancelled", NUMBER, nullable=False),
-    Column("errors", NUMBER, nullable=False),
-    Column("waits", Text, nullable=False),
-    Column("runs", Text, nullable=False),
-    Column("longest_us", NUMBER, nullable=False),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("seconds", NUMBER),
+    column("kind", Text),
+    column("start", NUMBER),
+    column("name", Text),
+    column("done", NUMBER),
+    column("failed", NUMBER),
+    column("cancelled", NUMBER),
+    column("errors", NUMBER),
+    column("waits", Text),
+    column("runs", Text),
+    column("longest_us", NUMBER),
 )
 
-UNCOUNTED: Final = Table(
+UNCOUNTED: Final = table(
     "uncounted",
-    METADATA,
-    Column("job_id", NUMBER, primary_key=True),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("job_id", NUMBER),
 )
 
-COUNTER: Final = Table(
+COUNTER: Final = table(
     "counter",
-    METADATA,
-    Column("machine", Text, primary_key=True),
-    Column("state", Text, primary_key=True),
-    Column("count", NUMBER, nullable=False),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("machine", Text),
+    column("state", Text),
+    column("count", NUMBER),
 )
 
-TARGET_STATE: Final = Table(
+TARGET_STATE: Final = table(
     "target_state",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    Column("paused_at", NUMBER),
-    Column("paused_by", Text),
-    Column("reason", Text),
-    Column("concurrency", NUMBER),
-    Column("changed_at", NUMBER, nullable=False),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("name", Text),
+    column("paused_at", NUMBER),
+    column("paused_by", Text),
+    column("reason", Text),
+    column("concurrency", NUMBER),
+    column("changed_at", NUMBER),
 )
 
-SERVED: Final = Table(
+SERVED: Final = table(
     "served",
-    METADATA,
-    Column("boot", ForeignKey("boot.id"), primary_key=True),
-    Column("target", Text, primary_key=True),
-    Column("concurrency", NUMBER, nullable=False),
-    Column("held_at", NUMBER),
-    Column("held_why", Text),
-    sqlite_strict=True,
-    sqlite_with_rowid=False,
+    column("boot", NUMBER),
+    column("target", Text),
+    column("concurrency", NUMBER),
+    column("held_at", NUMBER),
+    column("held_why", Text),
 )
 
-AUDIT: Final = Table(
+AUDIT: Final = table(
     "audit",
-    METADATA,
-    Column("id", NUMBER, primary_key=True),
-    Column("at", NUMBER, nullable=False),
-    Column("who", Text, nullable=False),
-    Column("what", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("detail", Text),
-    sqlite_autoincrement=True,
-    sqlite_strict=True,
+    column("id", NUMBER),
+    column("at", NUMBER),
+    column("who", Text),
+    column("what", Text),
+    column("subject", Text),
+    column("detail", Text),
 )
 
 # The view is read like a table but is none: it stands in a catalogue of its own.
-TIMELINE: Final = Table(
+TIMELINE: Final = table(
     "timeline",
-    MetaData(),
-    Column("job_id", NUMBER),
-    Column("at", NUMBER),
-    Column("event", Text),
-    Column("detail", Text),
-    Column("time", Text),
+    column("job_id", NUMBER),
+    column("at", NUMBER),
+    column("event", Text),
+    column("detail", Text),
+    column("time", Text),
 )

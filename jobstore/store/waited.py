@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from math import inf
 from typing import Final
 
-# A database that answers within so many seconds is there: what was waited for before is forgotten.
+# A database that answers within so many seconds is there: nobody has waited for it.
 PROMPT: Final = 1.0
 
 
@@ -16,38 +15,44 @@ PROMPT: Final = 1.0
 class Waits:
     """What somebody has waited for a database that is slow, or away.
 
+    It is forgotten as time goes by without such a wait, a second in each second. So all operations
+    of a request share one patience, however many they are, and one that takes hours meets each
+    absence of the database with all its patience.
+
     Args:
-        seconds: the waits that followed one another directly, in all.
-        ended_at: when the last one ended, by the monotonic clock.
+        until: when all is forgotten, by the monotonic clock.
     """
 
-    seconds: float = 0.0
-    ended_at: float = -inf
+    until: float = 0.0
 
-    def note(self, began: float) -> None:
+    def note(self, took: float, before: float) -> None:
         """Note a wait that ends now.
 
         Args:
-            began: by the monotonic clock.
+            took: how long, in seconds.
+            before: what had been waited when it began, in seconds.
         """
-        took = time.monotonic() - began
-        self.note_all(0.0 if took < PROMPT else self.before(began) + took)
-
-    def note_all(self, seconds: float) -> None:
-        """Note how many seconds were waited in all, up to now."""
-        self.seconds, self.ended_at = seconds, time.monotonic()
+        if took >= PROMPT:
+            self.until = max(self.until, time.monotonic() + before + took)
 
     def before(self, now: float) -> float:
-        """Return how long was waited directly before, in seconds."""
-        return self.seconds if now - self.ended_at < PROMPT else 0.0
+        """Return how long was waited before, in seconds, as far as it is not forgotten."""
+        return self.until - now if self.until > now else 0.0
 
 
 _WAITS: Final[ContextVar[Waits | None]] = ContextVar("waits", default=None)
 
 
-def begin() -> None:
+def begin() -> Waits:
     """Begin a request, which has not waited for anything."""
-    _WAITS.set(Waits())
+    waits = Waits()
+    _WAITS.set(waits)
+    return waits
+
+
+def go_on(waits: Waits) -> None:
+    """Go on in this context with a request that has begun in another one."""
+    _WAITS.set(waits)
 
 
 def of_request() -> Waits | None:
@@ -60,11 +65,12 @@ def waiting() -> Iterator[float]:
     """Wait for the database while the context lasts.
 
     Yields:
-        when the waiting began, with the waits directly before, by the monotonic clock.
+        when the waiting began, with the waits before, by the monotonic clock.
     """
     began, waits = time.monotonic(), _WAITS.get()
+    before = waits.before(began) if waits else 0.0
     try:
-        yield began - waits.before(began) if waits else began
+        yield began - before
     finally:
         if waits:
-            waits.note(began)
+            waits.note(time.monotonic() - began, before)

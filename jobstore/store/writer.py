@@ -17,7 +17,8 @@ resumes after an operation may queue the next one at once, but must not take lon
 waiting to resume.
 
 **When it commits.** There is no timer and no artificial delay: a single operation is committed at
-once, and the more operations arrive together, the more of them share one sync of the disk.
+once, and the more operations arrive together, the more of them share one sync of the disk. What
+arrives while an operation runs that takes long may still join its batch.
 
 **After a crash.** Either all of a batch is in the store or nothing of it, and everything that was
 acknowledged is. A batch that was committed but not yet acknowledged is in the store as well; its
@@ -68,6 +69,7 @@ class Entry:
 
     Args:
         came: when somebody began to wait for it, where an engine limits that.
+        before: for how many seconds its request had waited already.
         waits: those of the request for which it is done; None if it is for none.
     """
 
@@ -76,6 +78,7 @@ class Entry:
     off_loop: bool = False
     abreast: Turn = Turn.ALONE
     came: float = 0.0
+    before: float = 0.0
     waits: Waits | None = None
 
 
@@ -114,8 +117,11 @@ class Writer(ABC):
         """Repair a store in trouble, in the background."""
 
     @abstractmethod
-    async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
-        """Run operations, and return their outcomes as a crash right now would leave them."""
+    async def _outcomes(self, batch: list[Entry]) -> Batch:
+        """Run operations, and return their outcomes as a crash right now would leave them.
+
+        What waits may join them meanwhile: it is moved into the batch.
+        """
 
     def queue(
         self,

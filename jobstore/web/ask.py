@@ -11,6 +11,7 @@ from multidict import CIMultiDictProxy
 from jobstore.http import private
 from jobstore.live.meters import Traffic
 from jobstore.model.account import Identity
+from jobstore.store.waited import Waits
 from jobstore.web import answers, fronts, wire
 from jobstore.web.proxies import Proxies
 
@@ -51,8 +52,14 @@ class Sender(Protocol):
     def finish(self, ask: "Ask") -> None:
         """Note that a request was answered, and continue with the next one."""
 
-    def when_flushed(self, ask: "Ask", done: Callable[[Exception | None], None]) -> None:
-        """Finish, and call back once everything sent has arrived or can no longer arrive."""
+    def when_flushed(
+        self, ask: "Ask", done: Callable[[Exception | None], None], seconds: float | None
+    ) -> None:
+        """Finish, and call back once everything sent has arrived or can no longer arrive.
+
+        Args:
+            seconds: for how long that is waited for before the connection is broken off, or None.
+        """
 
     def pass_on(
         self,
@@ -79,6 +86,7 @@ class Ask:
         since: when its last byte came, by the loop's clock.
         traffic: what it is for, once known.
         digit: the first digit of its answer's status; 0 before the answer.
+        waits: how long it has waited for the store; only before a database.
     """
 
     __slots__ = (
@@ -95,10 +103,12 @@ class Ask:
         "since",
         "size",
         "traffic",
+        "waits",
     )
 
     identity: Identity
     proxies: Proxies
+    waits: Waits
 
     def __init__(
         self,
@@ -152,12 +162,18 @@ class Ask:
         self._desk.send(self._cut(data))
         self._desk.finish(self)
 
-    def hand_over(self, data: bytes, done: Callable[[Exception | None], None]) -> None:
+    def hand_over(
+        self,
+        data: bytes,
+        done: Callable[[Exception | None], None],
+        seconds: float | None = None,
+    ) -> None:
         """Answer, and report whether everything was handed over to the client's system.
 
         Args:
             data: a complete message.
             done: called with the error, or None.
+            seconds: how long that may take before the connection is broken off, or None.
         """
         desk = self._desk
         self.digit = data[_STATUS_AT] - _ZERO
@@ -168,7 +184,7 @@ class Ask:
             desk.finish(self)
             done(None)
         else:
-            desk.when_flushed(self, done)
+            desk.when_flushed(self, done, seconds)
 
     def _cut(self, data: bytes) -> bytes:
         """Leave out the body where none is allowed: RFC 9110 section 9.3.2."""

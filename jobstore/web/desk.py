@@ -56,6 +56,9 @@ class Desk(SwitchableConnection):
         arguments: aiohttp's own arguments.
         door: accepts requests.
         options: those of `SwitchableConnection`.
+
+    Attributes:
+        passed_on: the request that was passed on last, until it is taken over.
     """
 
     __slots__ = (
@@ -68,6 +71,7 @@ class Desk(SwitchableConnection):
         "_requests",
         "_then",
         "_timer",
+        "passed_on",
         "remote",
     )
 
@@ -82,6 +86,7 @@ class Desk(SwitchableConnection):
         self._later: list[bytes] = []
         self._flushing: asyncio.Task[None] | None = None
         self._then: tuple[Ask, Finishing] | None = None
+        self.passed_on: Ask | None = None
         self.remote: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -247,14 +252,18 @@ class Desk(SwitchableConnection):
         transport.write(data)
         return not transport.is_closing()
 
-    def when_flushed(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
+    def when_flushed(
+        self, ask: Ask, done: Callable[[Exception | None], None], seconds: float | None
+    ) -> None:
         """Call a function once a response has arrived, or with the reason why it did not."""
-        self._flushing = self._loop.create_task(self._flush(ask, done))
+        self._flushing = self._loop.create_task(self._flush(ask, done, seconds))
 
-    async def _flush(self, ask: Ask, done: Callable[[Exception | None], None]) -> None:
+    async def _flush(
+        self, ask: Ask, done: Callable[[Exception | None], None], seconds: float | None
+    ) -> None:
         failed: Exception | None = ConnectionResetError("the client has closed the connection")
         try:
-            await wire.handed_over(self)
+            await wire.handed_over(self, seconds)
             failed = None
         except ConnectionError as error:
             failed = error
@@ -288,14 +297,14 @@ class Desk(SwitchableConnection):
     ) -> None:
         """Pass a request on to the long way, with what has to be done there."""
         self._give_away(ask)
-        self._then = then and (ask, then)
+        self._then, self.passed_on = then and (ask, then), ask
         if self._parser is not None:
             self._hand_on(([(message, payload)], False, b""), b"")
             self._go_on()
 
     def taken_over(self) -> Finishing | None:
         """Return, once, what has to be done with the request that was passed on last."""
-        handed_on, self._then = self._then, None
+        handed_on, self._then, self.passed_on = self._then, None, None
         return handed_on and handed_on[1]
 
     def _give_away(self, ask: Ask) -> None:

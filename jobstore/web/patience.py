@@ -4,12 +4,14 @@ It is begun here only where the store is a database: with a file, nobody asks fo
 """
 
 from collections.abc import Awaitable
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from jobstore.store import waited
 from jobstore.web.ask import Ask
+from jobstore.web.desk import Desk
 from jobstore.web.door import Door
 
 
@@ -18,12 +20,16 @@ class PatientDoor(Door):
 
     def at_once(self, ask: Ask) -> bool:
         """Accept a request as any door does."""
-        waited.begin()
+        ask.waits = waited.begin()
         return super().at_once(ask)
 
     def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
-        """Answer a request on any port."""
-        waited.begin()
+        """Answer a request on any port; one from the desk may have waited there."""
+        ask = cast("Desk", request.protocol).passed_on
+        if ask is None:
+            waited.begin()
+        else:
+            waited.go_on(ask.waits)
         return super().answer_anything(request)
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from jobstore.live import Delivery, Store, Taking
 from jobstore.model.errors import AnswerUnsendable
+from jobstore.web import wire
 from jobstore.web.ask import Ask
 
 # Writes a result, whose body is in memory, as a whole answer.
@@ -42,6 +43,6 @@ def take_for(store: Store, ask: Ask, job_id: int, write: Writing, lacking: Lacki
             taking.over(error)
             lacking(error)
         else:
-            ask.hand_over(data, taking.over)
+            ask.hand_over(data, taking.over, wire.PIECE_SECONDS)
 
     store.results.taking(job_id, ask.identity.scope).begin(lambda: ask.gone, told)

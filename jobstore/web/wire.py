@@ -78,8 +78,7 @@ async def deliver(
     if not (isinstance(answer, web.Response) or bodiless(request.method, response.status)):
         answer.content_length = body_size(response.body)
     await _send(answer, request, response, PIECE_SECONDS)
-    async with _broken_off_after(PIECE_SECONDS, request.transport):
-        await handed_over(request.protocol)
+    await handed_over(request.protocol, PIECE_SECONDS)
     return answer
 
 
@@ -140,13 +139,14 @@ async def _send(
     """Send an answer.
 
     Args:
-        seconds: for how long a reader may take over each piece of a stream, or None.
+        seconds: for how long a reader may take over each piece, or None.
     """
     heads.fit(request, tuple(answer.headers.items()), answer.reason)
     await answer.prepare(request)
     if not isinstance(response.body, bytes):
         await _stream(answer, request, response.body, seconds)
-    await answer.write_eof()
+    async with _broken_off_after(seconds, request.transport):
+        await answer.write_eof()
 
 
 async def _stream(
@@ -241,14 +241,22 @@ def _take_back(response: web.StreamResponse) -> None:
                 response.headers.popall(name, None)
 
 
-async def handed_over(client: web.RequestHandler) -> None:
+async def handed_over(client: web.RequestHandler, seconds: float | None = None) -> None:
     """Wait until the operating system has taken the last byte of an answer.
 
     A client that has closed its side must also have acknowledged it.
 
+    Args:
+        seconds: for how long, or None; then the connection is broken off.
+
     Raises:
         ConnectionError: it was not, and never will be.
     """
+    async with _broken_off_after(seconds, client.transport):
+        await _handed_over(client)
+
+
+async def _handed_over(client: web.RequestHandler) -> None:
     transport = client.transport
     # A transport that is gone here went after the last write: no byte of it was left behind then,
     # since each write to a broken connection raises.

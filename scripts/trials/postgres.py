@@ -3,12 +3,17 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
+
+from trials.process import children
 
 # PostgreSQL does not run as root; whoever starts trials as root has this user as well.
 UNPRIVILEGED: Final = "nobody"
@@ -101,6 +106,19 @@ class Postgres:
         """
         self._control("stop", "-m", how)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let all processes of the server stand still while the context lasts."""
+        stopped: list[int] = []
+        try:
+            _signal(self.pid, signal.SIGSTOP, stopped)  # so that no more are started
+            for child in children(self.pid):
+                _signal(child, signal.SIGSTOP, stopped)
+            yield
+        finally:
+            for pid in reversed(stopped):
+                _signal(pid, signal.SIGCONT)
+
     def _control(self, *arguments: str) -> None:
         data = self.folder / "data"
         self._run("pg_ctl", "-D", data, "-w", "-t", str(_SECONDS), *arguments)
@@ -118,6 +136,14 @@ class Postgres:
         if done.returncode:
             said = done.stderr or (self.folder / "log").read_bytes()
             raise RuntimeError(f"{program} has failed: {said.decode()[-2000:]}")
+
+
+def _signal(pid: int, number: signal.Signals, sent: list[int] | None = None) -> None:
+    """Send a signal to a process, unless it has ended by itself; put down to which it was sent."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+        if sent is not None:
+            sent.append(pid)
 
 
 @cache

@@ -404,6 +404,6 @@ def test_what_a_killed_server_left_is_read(store_path: Path) -> None:
 
 def test_a_store_that_nobody_can_make_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBSTORE_STORE__PATH", "x" * 300)
-    assert refused("list").endswith("File name too long\n")
+    assert "File name too long" in refused("list")
     with pytest.raises((StoreError, OSError)):
         migrate(Path("x" * 300))

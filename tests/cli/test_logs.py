@@ -79,8 +79,7 @@ def test_nobody_minds_when_the_reader_of_the_log_is_gone(
     handler = Floodgate(stream)
     for _ in range(3):
         handler.emit(logging.makeLogRecord({"name": "app", "msg": "gone"}))
-    with pytest.raises(BrokenPipeError):  # what it has tried to write, and nothing since
-        stream.close()
+    stream.close()  # which writes what is left, as the interpreter does at its end
     assert capsys.readouterr().err == ""
 
 

@@ -13,9 +13,9 @@ from aiohttp import ClientSession
 from jobstore.model import clock
 from jobstore.model.clock import SECOND
 from jobstore.store.moving import LEFT, TABLES
-from jobstore.store.schema import METADATA, columns
+from jobstore.store.schema import columns
 from jobstore.store.sequences import COUNTED
-from tests import engines, stores
+from tests import engines, stores, tables
 from tests.accounts import PASSWORD
 from tests.client import Client
 from tests.commands import jobstore, refused, said, start
@@ -134,7 +134,7 @@ def test_everything_goes_into_a_database_and_back(store_path: Path, database: Pl
 
 
 def test_no_table_and_no_sequence_is_forgotten(store_path: Path, database: Place) -> None:
-    assert {*TABLES, *LEFT} == {*METADATA.tables.values()}
+    assert {*TABLES, *LEFT} == {*tables.TABLES}
     stores.prepare(store_path)
     counted = stores.rows(store_path, "SELECT name FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'")
     assert {name for (name,) in counted} == {*COUNTED}

@@ -282,7 +282,6 @@ async def test_an_owner_submits_no_faster_than_may(store_path: Path) -> None:
         await put(store, CAROL)
 
 
-@pytest.mark.file  # nodes share a limit by the clock of their database
 async def test_a_clock_that_is_put_back_makes_no_owner_wait(store_path: Path) -> None:
     clock, limits = SettableClock(), Limits(owner=OwnerLimits(rate=2))
     async with opened(store_path, limits, clock, clock.steady) as store:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientSession
 
-from jobstore.live import Limits, Store
+from jobstore.live import Limits, OwnerLimits, Store
 from jobstore.live.scheduler import Scheduler
 from jobstore.model.clock import SECOND, now
 from jobstore.model.definition import Definition
@@ -32,6 +32,7 @@ from tests.stores import (
     opened,
     orders_of,
     rows,
+    submission,
 )
 from trials.clients import Answer
 
@@ -357,6 +358,23 @@ async def test_a_schedule_that_cannot_be_computed_any_more_runs_once_and_is_paus
     ((job_id, detail),) = notes(store_path, "paused")
     assert job_id == 1
     assert detail.startswith(f"no further run: {problem}")
+
+
+async def test_a_schedule_without_its_time_zone_is_paused_even_if_its_owner_may_submit_nothing(
+    store_path: Path, clock: StandingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(store_path, clock=clock) as store:
+        await defined(store)
+    spoilt(store_path, "UPDATE definition SET time_zone = 'Europe/Atlantis'")
+    async with opened(store_path, Limits(owner=OwnerLimits(queued=1)), clock) as store:
+        await store.submit(submission())
+        clock.move(3600)
+        assert await scheduler(store, clock).run_once() == 0
+        (paused,) = await store.definitions.page(0, 10)
+        assert paused.draft.schedule is not None
+        assert (paused.draft.schedule.paused, paused.fires_at) == (True, None)
+    for problem in ("is paused: unknown time zone Europe/Atlantis", "its run is skipped: 1 of"):
+        assert f"definition 1 (number 0): {problem}" in caplog.text
 
 
 async def test_a_definition_whose_row_makes_no_sense_is_paused_and_the_others_go_on(

@@ -46,7 +46,8 @@ from jobstore.store.expressions import Statement
 from jobstore.store.facts import Changes
 from jobstore.store.postgresql.abreast import walk
 from jobstore.store.postgresql.journeys import Journeys
-from jobstore.store.postgresql.links import Link, connect
+from jobstore.store.postgresql.link import Link
+from jobstore.store.postgresql.links import connect
 from jobstore.store.postgresql.transaction import NodeTransaction, Shared
 from jobstore.store.sqlite import engine as sqlite
 from jobstore.store.sqlite.transaction import FileTransaction
@@ -346,7 +347,7 @@ def test_whatever_happens_to_some_jobs_what_is_kept_of_them_equals_what_is_count
         waiting = tx.execute(WAITING).fetchone()[0]
         assert len(jobs) + tx.changes.queued == waiting
         retention.purge_step(tx, START + 10, 2)
-        retention.forget(tx, jobs[:forgotten])
+        retention.forget(tx, jobs[:forgotten], START + 10, START + 10)
 
     def counts(tx: Transaction) -> None:
         for statement in MISCOUNTED["postgresql" if tx.shared else "file"]:

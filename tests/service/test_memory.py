@@ -21,6 +21,7 @@ class Connection:
 
 memory.while_loading()
 loaded = Connection()
+memory.once_loaded()
 memory.while_serving()
 old = Connection()
 gc.collect(0)
@@ -43,6 +44,33 @@ def said_by(code: str) -> str:
 
 def test_what_became_garbage_after_a_long_life_is_freed_while_a_server_works() -> None:
     assert said_by(LEFT) == "None True\n"
+
+
+# Garbage comes while a command loads, and more of it once it works.
+LOADED: Final = """
+import gc
+import weakref
+from jobstore.service import memory
+
+class Circle:
+    def __init__(self):
+        self.itself = self
+
+def is_freed():
+    circle = weakref.ref(Circle())
+    for _ in range(200_000):
+        Circle()
+    return circle() is None
+
+memory.while_loading()
+while_loading = is_freed()
+memory.once_loaded()
+print(while_loading, is_freed())
+"""
+
+
+def test_a_command_looks_for_garbage_once_it_is_loaded() -> None:
+    assert said_by(LOADED) == "False True\n"
 
 
 # A large block comes and goes; then many do, with something smaller behind each of them that stays.

@@ -30,6 +30,7 @@ from tests.databases import SCHEMA, Databases
 from tests.depth import DEEP
 from tests.engines import Place, execute, rows
 from tests.stores import StandingClock, submission
+from tests.tables import TABLES
 
 BOOT: Final = 1
 
@@ -154,7 +155,7 @@ async def done(place: Place, batches: Sequence[Sequence[Turned]], *, abreast: bo
     return [told, *(sorted(rows(place, f"TABLE {name}"), key=str) for name in _TABLES)]
 
 
-_TABLES: Final = ("counter", "account_usage", "day", *schema.METADATA.tables)
+_TABLES: Final = ("counter", "account_usage", "day", *(each.name for each in TABLES))
 
 
 @settings(

@@ -31,6 +31,7 @@ from jobstore.store.postgresql import node_writer
 from jobstore.store.postgresql.abreast import MANY
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys
+from jobstore.store.postgresql.links import connect
 from jobstore.store.postgresql.node_writer import NodeWriter
 from jobstore.store.postgresql.points import REVISIONS
 from jobstore.store.transaction import Operation, Outcome, Transaction
@@ -53,6 +54,18 @@ PATIENT, IMPATIENT = 60.0, 0.5
 LONG = 20.0
 IMPOSSIBLE = Statement(select(literal_column("1 / 0", Integer)))
 SLOW = Statement(select(func.pg_sleep(bindparam("seconds", type_=Double()))))
+
+
+# As long as in production, where the clock is held and moved.
+FIVE, STEP = 5.0, 0.02
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HeldClock:
+    """Give the monotonic clock of this process."""
+    clock = HeldClock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
 
 
 class At(Enum):
@@ -283,18 +296,19 @@ async def test_a_session_that_was_ended_costs_nobody_anything(database: Place) -
 
 
 async def test_a_batch_is_tried_once_more_however_long_the_loop_was_held_up(
-    database: Place,
+    database: Place, clock: HeldClock
 ) -> None:
-    held_up: list[float] = []  # for how many seconds
+    held_up: list[bool] = []
 
     def hold_up(tx: Transaction) -> int:
         job_id = submit(tx)
         if not held_up:
-            held_up.append(2 * PATIENT)
+            held_up.append(True)
+            clock.skip(2 * PATIENT)
             end_sessions(database)  # as PostgreSQL ends those that say nothing in a transaction
         return job_id
 
-    async with node(database, steady=lambda: sum(held_up)) as one:
+    async with node(database, steady=clock) as one:
         job_id = await one.writer.run(hold_up)
         assert jobs(database) == [job_id]
 
@@ -450,6 +464,19 @@ async def test_a_connection_that_is_being_made_is_not_left_open(database: Place)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_connection_on_which_nothing_more_is_said_is_given_up_while_it_is_being_made(
+    database: Place,
+) -> None:
+    async with a_way(database) as (way, through):
+        connecting = asyncio.create_task(connect(through, SCHEMA, {}, seconds=IMPATIENT))
+        while not way.answers:  # since it was accepted
+            await turns(1)
+        way.open.clear()
+        with pytest.raises(psycopg.OperationalError):
+            await asyncio.wait_for(connecting, 10 * IMPATIENT)
+        way.open.set()
+
+
 @dataclass
 class Late:
     """A clock that goes as any does, and can be set forward.
@@ -502,12 +529,9 @@ async def test_a_database_that_answered_late_may_not_be_silent_for_long(database
 
 
 async def test_a_commit_that_nothing_is_heard_of_is_given_up_in_time(
-    database: Place, monkeypatch: pytest.MonkeyPatch
+    database: Place, clock: HeldClock
 ) -> None:
-    clock, patience = HeldClock(), 5.0
-    monkeypatch.setattr(time, "monotonic", clock)
-
-    async with node(database, patience, clock) as one:
+    async with node(database, FIVE, clock) as one:
 
         def silence(tx: Transaction) -> None:
             submit(tx)
@@ -517,10 +541,35 @@ async def test_a_commit_that_nothing_is_heard_of_is_given_up_in_time(
         while one.way.open.is_set():
             await turns(1)
         with clock.held():
-            took = await clock.until(told, step := 0.02)
+            took = await clock.until(told, STEP)
         with pytest.raises(StoreUnsure):
             await told
-        assert took < patience + step
+        assert took < FIVE + STEP
+
+
+async def test_a_commit_that_breaks_off_in_the_last_moment_gives_no_patience_anew(
+    database: Place, clock: HeldClock
+) -> None:
+    waited_before = 0.78 * FIVE
+
+    async with node(database, FIVE, clock) as one:
+        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def take_long(_: Transaction) -> None:
+            one.writer.queue(submit, told.set_result)
+            clock.skip(waited_before)
+
+        def break_off(_: Changes) -> None:
+            one.way.at_commit = At.LOSE_ANSWER_AND_WAY
+
+        one.writer.committed = break_off
+        with clock.held():
+            await one.writer.run(take_long)
+            while one.way.open.is_set():
+                await turns(1)
+            took = await clock.until(told, STEP)
+        assert isinstance(told.result().error, StoreUnsure)
+        assert waited_before + took < FIVE + STEP
 
 
 async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: Place) -> None:
@@ -543,34 +592,105 @@ async def test_what_a_request_has_waited_counts_for_what_it_asks_next(database: 
         way.open.set()
 
 
-def having_waited(seconds: float) -> None:
+def having_waited(seconds: float) -> waited.Waits:
     """Be a request that has waited for so long a moment ago."""
-    waited.begin()
-    request = waited.of_request()
-    assert request is not None
-    request.note_all(seconds)
+    request = waited.begin()
+    request.note(seconds, before=0)
+    return request
 
 
-async def test_an_answer_in_time_restores_the_patience_of_a_request(database: Place) -> None:
-    async with DatabaseConnection(database.url, SCHEMA) as connection:
-        having_waited(LONG)
-        await connection.rows(REVISIONS)
-        request = waited.of_request()
-        assert request is not None
-        assert request.before(time.monotonic()) == 0
-
-
-async def test_who_waits_in_line_has_no_patience_anew_when_the_line_moves(database: Place) -> None:
-    patience = 4.0
+async def test_however_many_operations_a_request_has_it_waits_no_longer(
+    database: Place, clock: HeldClock
+) -> None:
     async with (
         a_way(database) as (way, through),
-        DatabaseConnection(through, SCHEMA, patience=patience) as connection,
+        DatabaseConnection(through, SCHEMA, patience=FIVE) as connection,
+        node(database, FIVE, clock) as one,
     ):
-        first = asyncio.create_task(connection.rows(SLOW, seconds=0.8 * patience))
-        await turns(3)
-        second = asyncio.create_task(connection.rows(SLOW, seconds=60))
-        await first
-        way.open.clear()
+        request = waited.begin()
+
+        def take_long(_: Transaction) -> None:
+            clock.skip(0.7 * FIVE)
+
+        with clock.held():
+            began = clock()
+            await one.writer.run(take_long)
+            await one.submit()
+            await connection.rows(REVISIONS)  # in time: the database is there
+            assert request.before(clock()) == pytest.approx(0.7 * FIVE)
+            way.open.clear()
+            reading = asyncio.create_task(connection.rows(REVISIONS))
+            await clock.until(reading, STEP)
+            assert clock() - began < FIVE + STEP
         with pytest.raises(StoreAway):
-            await asyncio.wait_for(second, 0.6 * patience)
+            await reading
+        way.open.set()
+
+
+def test_what_was_waited_for_is_forgotten_a_second_in_each_second() -> None:
+    request = having_waited(LONG)
+    now = time.monotonic()
+    assert request.before(now + LONG / 2) == pytest.approx(LONG / 2, abs=1)
+    assert request.before(now + LONG) == 0
+
+
+def test_waits_beside_each_other_count_once() -> None:
+    request = having_waited(LONG)
+    request.note(LONG, before=0)
+    assert request.before(time.monotonic()) == pytest.approx(LONG, abs=1)
+
+
+async def test_once_a_database_was_silent_who_asks_next_does_not_wait_as_long(
+    database: Place, clock: HeldClock
+) -> None:
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA, patience=FIVE) as connection,
+    ):
+        way.open.clear()
+        with clock.held():
+            for longest in (FIVE, 0.1 * FIVE, 0.1 * FIVE):
+                reading = asyncio.create_task(connection.rows(REVISIONS))
+                assert await clock.until(reading, STEP) < longest + 2 * STEP
+                with pytest.raises(StoreAway):
+                    await reading
+        way.open.set()
+        assert await again(lambda: connection.rows(REVISIONS))
+
+
+async def test_nobody_waits_for_what_another_one_has_cancelled(database: Place) -> None:
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA, patience=IMPATIENT) as connection,
+    ):
+        await connection.rows(REVISIONS)
+        way.open.clear()
+        first = asyncio.create_task(connection.rows(REVISIONS))
+        await turns(3)
+        first.cancel()
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(connection.rows(REVISIONS), 4 * IMPATIENT)
+        way.open.set()
+
+
+async def test_who_waits_in_line_has_no_patience_anew_when_the_line_moves(
+    database: Place, clock: HeldClock
+) -> None:
+    waited_in_line = 0.6 * FIVE
+    async with (
+        a_way(database) as (way, through),
+        DatabaseConnection(through, SCHEMA, patience=FIVE) as connection,
+    ):
+        with clock.held():
+            first = asyncio.create_task(connection.rows(SLOW, seconds=0.1))
+            await turns(3)
+            second = asyncio.create_task(connection.rows(SLOW, seconds=60))
+            await turns(3)
+            clock.skip(waited_in_line)
+            await first
+            way.open.clear()
+            took = await clock.until(second, STEP)
+        with pytest.raises(StoreAway):
+            await second
+        assert waited_in_line + took < FIVE + STEP
         way.open.set()

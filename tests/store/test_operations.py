@@ -32,6 +32,7 @@ from jobstore.store.sqlite.engine import begin
 from jobstore.store.sqlite.file_writer import FileWriter
 from jobstore.store.sqlite.transaction import FileTransaction, connection_of
 from jobstore.store.transaction import Batch, Operation, Transaction
+from tests import tables
 from tests.store.test_plans import statements
 from tests.stores import (
     MISCOUNTED,
@@ -51,9 +52,9 @@ from tests.stores import (
 
 LARGE: Final = Response(status=200, body=b"x" * (3 * CHUNK_SIZE))
 TABLES: Final = tuple(
-    name
-    for name in schema.METADATA.tables
-    if name not in {"boot", "definition"}  # a process, and a random UUID
+    table.name
+    for table in tables.TABLES
+    if table not in {schema.BOOT, schema.DEFINITION}  # a process, and a random UUID
 )
 # What changes the numbers that are kept; and what of that changes nothing here, with the reasons.
 COUNTED: Final = r"INSERT INTO job |DELETE FROM job |UPDATE job SET (.*, )?(state|result|stored)="

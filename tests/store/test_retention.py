@@ -122,6 +122,26 @@ async def test_a_job_never_leaves_before_it_has_ended_or_while_its_result_is_hel
     assert found == [{1: ("done", "held"), 5: ("queued", "none")}]
 
 
+async def test_a_fetched_result_can_be_restored_for_its_time_however_short_the_history_is(
+    store_path: Path,
+) -> None:
+    clock = StandingClock()
+    retention = Retention(unfetched=30 * DAY, fetched=DAY, history=7 * DAY, interval=MINUTE)
+    async with opened(store_path, clock=clock) as store:
+        janitor = Janitor(store, retention, clock)
+        jobs = [await finished(store) for _ in range(2)]
+        clock.move(20 * DAY)
+        for job_id in jobs:
+            await taken(store, job_id)
+        await janitor.run_once()
+        clock.move(DAY)
+        await janitor.run_once()
+        await store.results.restore(1)
+        clock.move(1)
+        await janitor.run_once()
+    assert states(store_path) == {1: ("done", "held")}
+
+
 async def test_a_round_returns_how_much_it_did_and_a_second_one_finds_nothing(
     store_path: Path,
 ) -> None:

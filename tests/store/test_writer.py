@@ -3,7 +3,7 @@ import gc
 import sqlite3
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -353,6 +353,63 @@ async def test_a_function_between_transactions_waits_for_the_one_that_runs(desk:
         assert not counting.done()
     await posted
     assert await counting == (1,)
+
+
+async def long_beside(desk: Desk, words: Sequence[str]) -> list[asyncio.Future[int]]:
+    """Write a word in an operation that takes long, and others that come meanwhile; all posted."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def long(tx: Transaction) -> int:
+        begun.set()
+        may_end.wait()
+        return write("long")(tx)
+
+    posted = [desk.writer.post(long, off_loop=True)]
+    await asyncio.to_thread(begun.wait)
+    posted += [desk.writer.post(write(word)) for word in words]
+    may_end.set()
+    return posted
+
+
+async def test_what_comes_during_an_operation_that_takes_long_shares_its_commit(desk: Desk) -> None:
+    posted = await long_beside(desk, ["one", "two"])
+    posted.append(desk.writer.post(write("as long"), off_loop=True))
+    posted.append(desk.writer.post(write("last")))
+    told = desk.hear()
+    long, *joined, as_long, last = await asyncio.gather(*posted)
+    assert long < joined[0] == joined[1] < as_long == last
+    assert desk.words() == ["long", "one", "two", "as long", "last"]
+    assert (desk.commits(), len(told)) == (2, 2)
+
+
+async def test_what_joins_and_fails_fails_alone(desk: Desk) -> None:
+    await desk.writer.run(write("one"))
+    posted = await long_beside(desk, ["one", "two"])
+    outcomes = await asyncio.gather(*posted, return_exceptions=True)
+    assert [isinstance(each, StoreError) for each in outcomes] == [False, True, False]
+    assert desk.words() == ["one", "long", "two"]
+
+
+async def test_no_transaction_begins_until_a_function_has_ended_whose_caller_is_gone(
+    desk: Desk,
+) -> None:
+    begun, may_end, order = threading.Event(), threading.Event(), []
+
+    def long(_: sqlite3.Connection) -> None:
+        begun.set()
+        may_end.wait()
+        order.append("long")
+
+    calling = asyncio.create_task(desk.writer.call(long))
+    await asyncio.to_thread(begun.wait)
+    posted = desk.writer.post(lambda _: order.append("posted"))
+    for _ in range(2):
+        calling.cancel()
+        await turns(10)
+    may_end.set()
+    await posted
+    assert calling.cancelled()
+    assert order == ["long", "posted"]
 
 
 # --- what can go wrong with the file ------------------------------------------------------------

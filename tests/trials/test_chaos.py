@@ -61,7 +61,8 @@ def test_faults_of_nodes_and_their_database_break_no_rule(tmp_path: Path) -> Non
     needs_postgresql()
     totals = tmp_path / "totals.json"
     faults = "200" if DEEP else "4"
-    trial = ("--nodes", "2", "--store", "postgresql", "--faults", faults, "--longest", "3600")
+    patient = ("--longest", "3600", "--away", "3600")  # with a machine however busy
+    trial = ("--nodes", "2", "--store", "postgresql", "--faults", faults, *patient)
     done = subprocess.run(
         [ROOT / "scripts" / "chaos", *trial, "--json", totals],
         check=False,

@@ -13,7 +13,7 @@ from aiohttp import ClientError, ClientSession
 from jobstore.live import shared_store
 from tests.client import ORDINARY, Client
 from tests.conftest import Serve
-from tests.loop import HeldClock
+from tests.loop import HeldClock, turns
 from tests.stores import check_sound, held_up, rows, states, timeline
 from tests.webapp import CHUNK
 from trials.clients import Answer
@@ -23,6 +23,7 @@ MEBIBYTE = 1 << 20
 LARGE = "/stream?sized&chunks=32"  # 2 MiB
 HUGE = "/stream?sized&chunks=800"  # 50 MiB
 SMALL = "/greet/world"
+MIDDLING = "/stream?sized&chunks=3"  # 192 KiB, which are still sent at once
 GREETING = b'{"name": "world", "query": {}}'
 
 
@@ -50,6 +51,20 @@ async def fetched_again(client: Client, job_id: int) -> Answer:
     while (answer := await client("PUT", f"/_api/job/{job_id}")).status == 204:
         assert (await client("GET", f"/_api/job/{job_id}")).status == 200
     return answer
+
+
+# What makes a request go to aiohttp's own handler is that its body comes in chunks.
+ASKING = {
+    "at the desk": ("Content-Length: 0", b""),
+    "the long way": ("Transfer-Encoding: chunked", b"0\r\n\r\n"),
+}
+BROKEN = "SELECT job_id FROM event WHERE event = 'delivery broken'"
+
+
+async def broken(path: Path) -> None:
+    """Wait until the delivery of any result has broken off, while no timer comes due."""
+    while not rows(path, BROKEN):
+        await turns(20)
 
 
 # --- broken off ---------------------------------------------------------------------------------
@@ -117,6 +132,27 @@ async def test_a_reader_who_takes_nothing_for_ten_minutes_leaves_a_large_result_
         with server.store.waits.watching(job_id) as watch, clock.held():
             assert await clock.until(watch.change(), 30) >= 600
     assert (await fetched_again(client, job_id)).body == CHUNK * 800
+
+
+@pytest.mark.file  # likewise
+@pytest.mark.parametrize("way", ASKING)
+async def test_a_reader_who_takes_nothing_for_ten_minutes_leaves_a_small_result_to_the_next(
+    serve: Serve, store_path: Path, http: ClientSession, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    client, clock = Client(http, (await serve(target=ORDINARY)).url), HeldClock()
+    field, body = ASKING[way]
+    # The system takes the first of them, and keeps them for the reader.
+    jobs = [await client.done(MIDDLING) for _ in range(40)]
+    monkeypatch.setattr(time, "monotonic", clock)
+    async with connected(client.url, 4096) as reader:
+        for job_id in jobs:
+            await reader.send(message("PUT", f"/_api/job/{job_id}", field) + body)
+        with clock.held():
+            assert await clock.until(asyncio.create_task(broken(store_path)), 30) >= 600
+    ((job_id,),) = rows(store_path, BROKEN)
+    results = [result for _, result in states(store_path).values()]
+    assert results == ["taken"] * (job_id - 1) + ["held"] * (40 - job_id + 1)
+    assert (await fetched_again(client, job_id)).body == CHUNK * 3
 
 
 async def test_a_delivery_that_broke_off_can_be_seen_in_the_history(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from aiohttp import ClientSession, web
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 
 from jobstore.live.meters import RequestMeters, Traffic
 from jobstore.model.message import HeadLimits
+from jobstore.store import waited
 from jobstore.web import answers
 from jobstore.web.ask import Ask
-from jobstore.web.desk import DeskServer
+from jobstore.web.desk import Desk, DeskServer
+from jobstore.web.door import Door
+from jobstore.web.patience import PatientDoor
 from tests.client import Client
 from tests.conftest import Serve
 from tests.loop import turns
@@ -169,6 +173,45 @@ async def test_a_body_that_keeps_one_waiting_goes_the_long_way() -> None:
         assert "HTTP/1.1 200 OK" in await client.head()
         assert await client.reader.readexactly(17) == b"POST /at-once abc"
     assert hand.taken == 0
+
+
+class Passing(Door):
+    """A door that keeps, for each request, what that has waited for the store, on both ways."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.kept: list[waited.Waits | None] = []
+        self.requests = {}
+
+    def at_once(self, ask: Ask) -> bool:
+        """Accept a request, and pass it on a moment later."""
+        self.kept.append(waited.of_request())
+        asyncio.get_running_loop().call_soon(ask.pass_on)
+        return True
+
+    def answer_anything(self, request: web.Request) -> Awaitable[web.StreamResponse]:
+        """Answer a request that was passed on."""
+        cast("Desk", request.protocol).taken_over()
+        self.kept.append(waited.of_request())
+        return handle(request)
+
+
+class PatientPassing(PatientDoor, Passing):
+    """The same before a database."""
+
+
+async def test_a_request_that_is_passed_on_gets_no_patience_anew() -> None:
+    door = PatientPassing()
+    server = DeskServer(door.answer_anything, door=door, limits=HeadLimits(), access_log=None)
+    async with listening(server) as url, connected(url) as client:
+        for _ in range(2):
+            await client.send(message("GET", "/"))
+            assert "HTTP/1.1 200 OK" in await client.head()
+            await client.reader.readexactly(len(b"GET / "))
+    first, passed_on, second, passed_on_again = door.kept
+    assert first is passed_on
+    assert second is passed_on_again
+    assert first is not second
 
 
 async def test_who_waits_for_an_answer_is_not_idle() -> None:

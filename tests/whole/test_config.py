@@ -1,7 +1,7 @@
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,6 @@ def test_what_kubernetes_says_about_a_service_of_our_name_is_no_setting(
     name: str, value: str
 ) -> None:
     assert from_env(**{name: value}) == Config()
-
-
-def test_the_configuration_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
-        Config().server.port = 1  # type: ignore[misc]
 
 
 # Unknown keys

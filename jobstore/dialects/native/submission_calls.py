@@ -10,6 +10,7 @@ from aiohttp import web
 from jobstore.dialects.native.problems import json_of
 from jobstore.dialects.native.respond_async import accepted
 from jobstore.live import Store
+from jobstore.live.owners import MOST_AT_ONCE
 from jobstore.model import clock, idempotency
 from jobstore.model.account import Identity
 from jobstore.model.clock import Clock
@@ -21,7 +22,6 @@ from jobstore.web.edge import owner_of, traced
 
 _LARGEST: Final = 2**20  # as JSON, with all that is in it
 # Of several jobs at once.
-_MOST_JOBS: Final = 1000
 _LARGEST_BATCH: Final = 8 * 2**20
 _MOST_PIECES: Final = 50_000
 # How many of them are read before others have a turn.
@@ -120,10 +120,10 @@ def _members(written: object) -> Sequence[object]:
     Raises:
         SubmissionInvalid: it is invalid.
     """
-    expected = f"expected an object with jobs, a list of 1 to {_MOST_JOBS} jobs, and nothing else"
+    expected = f"expected an object with jobs, a list of 1 to {MOST_AT_ONCE} jobs, and nothing else"
     jobs = written.get("jobs") if isinstance(written, dict) and len(written) == 1 else None
     if not isinstance(jobs, list) or not jobs:
         raise SubmissionInvalid(expected)
-    if len(jobs) > _MOST_JOBS:
+    if len(jobs) > MOST_AT_ONCE:
         raise SubmissionInvalid(f"{expected}; these are {len(jobs)}")
     return jobs

@@ -8,9 +8,9 @@ from jobstore.store import waited
 from jobstore.store.postgresql.patience import LAST, seconds_left
 from jobstore.store.writer import Entry
 
-# What part of the patience a batch may take until the connection is broken off: the rest is for
-# the witness.
-_OF_BATCH: Final = 0.7
+# What part of the patience is left when a silent connection is broken off: for a new one, on which
+# the batch is tried once more, or the witness asked.
+_OF_NEW_LINK: Final = 0.2
 # And what part of it goes by until a batch takes in no further operations.
 _OF_OPERATIONS: Final = 0.3
 
@@ -32,12 +32,12 @@ class BatchPatience:
         """Note when somebody began to wait for an operation, or for what was asked before it."""
         entry.came, entry.waits = self._clock(), waited.of_request()
         if entry.waits is not None:
-            entry.came -= entry.waits.before(time.monotonic())
+            entry.before = entry.waits.before(time.monotonic())
 
     def begin(self, batch: Sequence[Entry]) -> None:
         """Begin with a batch."""
         self._began = self._clock()
-        self._came = min(each.came for each in batch)
+        self._came = min(each.came - each.before for each in batch)
         self._until = self._began + seconds_left(self.seconds, self._came, self._began)
 
     def end(self, batch: Sequence[Entry]) -> None:
@@ -47,15 +47,11 @@ class BatchPatience:
             return
         for entry in batch:
             if entry.waits is not None:
-                entry.waits.note_all(now - entry.came)
+                entry.waits.note(now - entry.came, entry.before)
 
-    def extend(self) -> None:
-        """Ensure that some time is left, however long the batch has taken.
-
-        The delay may not be the database's: nothing is read while the loop is blocked.
-        """
-        rest = (1 - _OF_BATCH) * self.seconds
-        self._until = max(self._until, self._clock() + rest)
+    def forgive(self) -> None:
+        """Ensure that some time is left, since the loop was held up, and not by the database."""
+        self._until = max(self._until, self._clock() + LAST * self.seconds)
 
     @property
     def left(self) -> float:
@@ -69,11 +65,13 @@ class BatchPatience:
 
     def silence(self) -> float:
         """Return for how many seconds the database may say nothing from now on."""
-        most = _OF_BATCH * self.seconds
-        rest = self.left - (self.seconds - most)
-        return max(min(most, rest), LAST * self.seconds)
+        return max(self.left - _OF_NEW_LINK * self.seconds, LAST * self.seconds)
 
-    def of_witness(self, seconds: float) -> Callable[[], float]:
-        """Return what tells how many seconds the witness still has, of so many from now on."""
-        until = self._clock() + seconds
+    def of_witness(self, least: float = 0.0) -> Callable[[], float]:
+        """Return what tells how many seconds are left for the witness.
+
+        Args:
+            least: what part of the patience it has at least, however long the batch has taken.
+        """
+        until = max(self._until, self._clock() + least * self.seconds)
         return lambda: until - self._clock()

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
-    Column,
-    MetaData,
-    Table,
     bindparam,
+    column,
     func,
     insert,
     literal_column,
     null,
     select,
+    table,
     text,
     update,
 )
@@ -113,7 +112,7 @@ CLAIMED: Final = Statement(
 ENDED: Final = Statement(
     select(_job.id).where(_job.id.in_(listed("ids")), _job.finished_at.is_not(None))
 )
-_META: Final = Table("meta", MetaData(), Column("cleaned_at", NUMBER))
+_META: Final = table("meta", column("cleaned_at", NUMBER))
 # One node a round cleans up: who comes first when it is time.
 TURN: Final = Statement(
     update(_META)

@@ -13,14 +13,14 @@ from psycopg.errors import QueryCanceled
 from jobstore.store.budget import TimeIsUp
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql.database_url import name_of
-from jobstore.store.postgresql.links import CONNECT_SECONDS, START_SECONDS, Link, connect, execute
-from jobstore.store.postgresql.patience import PATIENCE, break_off, impatient, seconds_left
+from jobstore.store.postgresql.link import Link
+from jobstore.store.postgresql.links import CONNECT_SECONDS, START_SECONDS, connect, execute
+from jobstore.store.postgresql.patience import LAST, PATIENCE, impatient, seconds_left
 from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.waited import waiting
 
-# How often it is asked to stop a statement that goes on, and for how long each time, in seconds.
+# How often it is asked to stop a statement that goes on, in seconds.
 _ASK_AGAIN: Final = 0.1
-_ASK_SECONDS: Final = 1.0
 # What fails within so many seconds has not been waited for.
 _AT_ONCE: Final = 1.0
 
@@ -29,7 +29,9 @@ class DatabaseConnection:
     """A connection that is made again when it breaks.
 
     It raises the store's own errors, never the driver's. Nobody waits long: a silent database
-    counts as unreachable, and all who wait for a new connection wait for the same one.
+    counts as unreachable, and all who wait for a new connection wait for the same one. Once
+    somebody has waited for it in vain, nobody else does so for more than a moment until there is a
+    connection again.
 
     Args:
         url: the database.
@@ -55,6 +57,7 @@ class DatabaseConnection:
         self._settings = settings
         self._link: Link | None = None
         self._linking: asyncio.Task[Link] | None = None
+        self._is_away = False  # since somebody has waited in vain
         self._heard_at = 0.0
         self.name = name_of(url)
 
@@ -72,6 +75,8 @@ class DatabaseConnection:
         if self._linking is None:
             self._linking = asyncio.create_task(self._connect())
             self._linking.add_done_callback(_seen)
+        if self._is_away and seconds is not None:
+            seconds = min(seconds, LAST * self._patience)
         async with _answering(seconds):
             return await asyncio.shield(self._linking)
 
@@ -79,8 +84,13 @@ class DatabaseConnection:
         try:
             async with _answering(seconds):
                 self._link = await connect(
-                    self._url, self._schema, self._settings, read_only=self._read_only
+                    self._url,
+                    self._schema,
+                    self._settings,
+                    seconds=seconds,
+                    read_only=self._read_only,
                 )
+                self._is_away = False
                 return self._link
         finally:
             self._linking = None
@@ -94,7 +104,7 @@ class DatabaseConnection:
         link, self._link = self._link, None
         if link is not None:
             if link.lock.locked():
-                break_off(link)
+                link.break_off()
             async with link.lock:
                 await link.close()
 
@@ -137,10 +147,15 @@ class DatabaseConnection:
         def left() -> float:
             return seconds_left(self._patience, began, time.monotonic())
 
-        link = await self.link(left())
-        # Who waits for their turn does not wait for the database.
-        with impatient(link, left, lambda: self._heard_at):
-            yield link
+        try:
+            link = await self.link(left())
+            # Who waits for their turn does not wait for the database.
+            with impatient(link, left, lambda: self._heard_at):
+                yield link
+        except psycopg.Error as error:
+            if is_broken(error) and time.monotonic() - began >= _AT_ONCE:
+                self._is_away = self._link is None or bool(self._link.closed)
+            raise
         self._heard_at = time.monotonic()
 
     async def row(self, statement: Statement, **values: object) -> Any:
@@ -206,7 +221,7 @@ class DatabaseConnection:
             await asyncio.sleep(_ASK_AGAIN)
             if task.cancelling() and self._link is not None:
                 with suppress(psycopg.Error):
-                    await self._link.cancel_safe(timeout=_ASK_SECONDS)
+                    await self._link.cancel_safe()
 
     async def __aenter__(self) -> Self:
         """Connect."""

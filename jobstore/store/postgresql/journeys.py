@@ -28,7 +28,7 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from jobstore.store.expressions import Statement
-from jobstore.store.postgresql.links import Link
+from jobstore.store.postgresql.link import Link
 from jobstore.store.postgresql.packing import Packed, text
 
 # No name is ever given twice: the driver may have dropped all that is prepared, or not.

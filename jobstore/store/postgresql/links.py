@@ -1,5 +1,6 @@
 """A single connection to PostgreSQL: how it is made, and how statements are executed on it."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from psycopg import sql
 from jobstore.store.expressions import Statement
 from jobstore.store.postgresql import packing
 from jobstore.store.postgresql.database_url import parts_of
+from jobstore.store.postgresql.link import Link
+from jobstore.store.postgresql.patience import impatient
 
 # For how long a connection may take to be made, in seconds.
 CONNECT_SECONDS: Final = 4
@@ -19,7 +22,6 @@ _LEAST_SECONDS: Final = 2
 # How many statements a session may have prepared: more than there are.
 _PREPARED: Final = 1_000
 
-Link = psycopg.AsyncConnection[tuple[Any, ...]]
 Cursor = psycopg.AsyncRawCursor[tuple[Any, ...]]
 
 
@@ -31,15 +33,22 @@ async def execute(link: Link, statement: Statement, values: Mapping[str, object]
 
 
 async def connect(
-    url: str, schema: str, settings: Mapping[str, str], *, read_only: bool = False
+    url: str,
+    schema: str,
+    settings: Mapping[str, str],
+    *,
+    seconds: float = START_SECONDS,
+    read_only: bool = False,
 ) -> Link:
     """Connect, in autocommit mode: transactions are begun by hand.
 
     Args:
         schema: the schema with the tables.
         settings: settings of the session, by name.
+        seconds: after how many seconds it is given up, if it was accepted and nothing is said.
     """
-    link = await psycopg.AsyncConnection.connect(
+    until = time.monotonic() + seconds
+    link = await Link.connect(
         url,
         autocommit=True,
         connect_timeout=_seconds_a_host(url),
@@ -50,7 +59,8 @@ async def connect(
         keepalives_count=3,
     )
     try:
-        await _prepare(link, schema, settings, read_only=read_only)
+        with impatient(link, lambda: until - time.monotonic()):
+            await _prepare(link, schema, settings, read_only=read_only)
     except BaseException:  # nobody else has it
         await link.close()
         raise

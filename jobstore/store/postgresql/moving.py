@@ -5,13 +5,14 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from psycopg import IsolationLevel, sql
-from sqlalchemy import BigInteger, Column, Double, LargeBinary, Table, Text
+from sqlalchemy import ColumnClause, Double, LargeBinary, TableClause, Text, column
 
 from jobstore.model import clock
 from jobstore.model.errors import StoreMissing, StoreOccupied
 from jobstore.model.frozen import frozen
 from jobstore.store import schema
 from jobstore.store.codec import writable
+from jobstore.store.expressions import NUMBER
 from jobstore.store.moving import EMPTY, Row, filled
 from jobstore.store.postgresql import nodes
 from jobstore.store.postgresql.migrate import migrate, named, require
@@ -21,7 +22,7 @@ from jobstore.store.schema import columns as columns_of
 from jobstore.store.sequences import COUNTED, raise_id
 
 # Where each node counts by itself, what was counted before is nobody's.
-_SLOT: Final = Column("slot", BigInteger)
+_SLOT: Final = column("slot", NUMBER)
 _SLOTTED: Final = frozenset({schema.COUNTER, schema.ACCOUNT_USAGE, schema.DAY})
 # Of a file, nobody sees the end of a server that died; of a database, other nodes have seen it.
 _DIED: Final = "CASE WHEN died = 1 THEN NULL ELSE ended_at END AS ended_at"
@@ -81,7 +82,7 @@ def _require_empty(link: Plain, name: str) -> None:
         raise StoreOccupied(name, filled(counts))
 
 
-def _kind(column: Column[Any]) -> str:
+def _kind(column: ColumnClause[Any]) -> str:
     """Return the type of a column in PostgreSQL."""
     match column.type:
         case Text():
@@ -99,13 +100,13 @@ class DatabaseSource:
 
     link: Plain
 
-    def count(self, table: Table) -> int:
+    def count(self, table: TableClause) -> int:
         """Return the number of rows."""
         counted = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.name))
         row: Any = self.link.execute(counted).fetchone()
         return int(row[0])
 
-    def rows(self, table: Table) -> Iterator[Row]:
+    def rows(self, table: TableClause) -> Iterator[Row]:
         """Yield all rows."""
         columns = [
             sql.SQL(_DIED) if column is schema.BOOT.c.ended_at else sql.Identifier(column.name)
@@ -132,7 +133,7 @@ class DatabaseDestination:
 
     tx: PlainTransaction
 
-    def put(self, table: Table, rows: Iterable[Row]) -> None:
+    def put(self, table: TableClause, rows: Iterable[Row]) -> None:
         """Insert rows."""
         if table in _SLOTTED:
             self._copy(
@@ -143,7 +144,7 @@ class DatabaseDestination:
             self.tx.link.execute("DELETE FROM revision")
         self._copy(table.name, columns_of(table), rows)
 
-    def _copy(self, name: str, columns: Sequence[Column[Any]], rows: Iterable[Row]) -> None:
+    def _copy(self, name: str, columns: Sequence[ColumnClause[Any]], rows: Iterable[Row]) -> None:
         names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
         put = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(name), names)
         with self.tx.link.cursor() as cursor, cursor.copy(put) as copy:

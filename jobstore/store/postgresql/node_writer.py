@@ -9,17 +9,17 @@ row of the node's start, and only if that start has not ended. That number is
 
 So a caller gets its result after the commit, or learns that nothing was changed.
 
-**When the database cannot be reached**, nobody waits longer than `PATIENCE` for a database that
-says nothing, counted from the arrival of the oldest operation in a batch, and with what its request
-has waited for directly before. A tenth of it is kept for those who had to wait for the batch
-before; only what the database answers in that tenth gives it another one. A batch whose connection
-broke before its commit, or whose commit did not take effect, is retried until then, and at least
-once: the connection may have been lost because the loop was delayed. Then it is refused, and so are
-all later ones, at once, until there is a new connection. If the connection broke during a commit
-and the witness cannot be asked in time, the callers learn that the outcome is unknown
-(`StoreUnsure`). The witness is asked before anything else is written. If the commit did take
-effect, its facts are passed on then, and the jobs that it started run. Results that it took for
-readers are given back, since those readers were told that they had failed.
+**When the database cannot be reached**, nobody waits longer than `PATIENCE` for it, counted from
+the arrival of the oldest operation in a batch, and with what its request has waited for before. Two
+tenths of it are kept: one for those who had to wait for the batch before, the other for what is
+asked when the database answers in that tenth, such as the witness. A batch whose connection broke
+before its commit, or whose commit did not take effect, is retried for as long as patience is left,
+and once more if the loop was held up: the connection may have been lost because of that. Then it is
+refused, and so are all later ones, at once, until there is a new connection. If the connection
+broke during a commit and the witness cannot be asked in time, the callers learn that the outcome is
+unknown (`StoreUnsure`). The witness is asked before anything else is written. If the commit did
+take effect, its facts are passed on then, and the jobs that it started run. Results that it took
+for readers are given back, since those readers were told that they had failed.
 
 **After a crash**, either all of a batch is in the database or nothing.
 """
@@ -44,8 +44,9 @@ from jobstore.store.postgresql.batch_patience import BatchPatience
 from jobstore.store.postgresql.batch_turns import by_turns, groups
 from jobstore.store.postgresql.engine import DatabaseConnection
 from jobstore.store.postgresql.journeys import Journeys, Sent
-from jobstore.store.postgresql.links import Link, execute
-from jobstore.store.postgresql.patience import PATIENCE, impatient
+from jobstore.store.postgresql.link import Link
+from jobstore.store.postgresql.links import execute
+from jobstore.store.postgresql.patience import LAST, PATIENCE, impatient
 from jobstore.store.postgresql.transaction import Shared
 from jobstore.store.postgresql.translation import is_broken, translate
 from jobstore.store.transaction import Batch, Operation, Outcome, Told
@@ -88,7 +89,7 @@ class NodeWriter(Writer):
         self._boot = boot
         self.trouble: StoreError | None = None
         self._mending: asyncio.Task[None] | None = None
-        self._gave_up = False  # the last connection, since the database was silent
+        self._was_late = False  # the loop, to listen to the database
         self._unsure: Changes | None = None
         self._journeys: Journeys | None = None
 
@@ -131,7 +132,7 @@ class NodeWriter(Writer):
         while self.trouble is not None:
             await asyncio.sleep(_PAUSE)
             try:
-                committed = await self._witness(self._patience.seconds)
+                committed = await self._witness(self._patience.of_witness(1))
             except psycopg.Error as error:
                 log.debug("%s", error, extra={"action": "write"})
                 await self._connection.drop()
@@ -226,16 +227,15 @@ class NodeWriter(Writer):
                     raise
             except psycopg.Error as error:
                 breaks += 1
-                # A connection that broke by itself may be an old one.
-                if breaks == 1 and not self._gave_up:
-                    self._patience.extend()
+                if breaks == 1 and self._was_late:
+                    self._patience.forgive()
                 if not is_broken(error) or self._patience.left < _PAUSE:
                     raise
                 await asyncio.sleep(_PAUSE)
 
     async def _once(self, entries: Sequence[Entry], changes: Changes) -> Batch:
+        committing = self._was_late = False
         link = await self._connection.link(self._patience.left)
-        committing = self._gave_up = False
         with impatient(link, self._patience.silence) as patience:
             try:
                 async with self._on(link).using(patience.renew) as journeys:
@@ -245,9 +245,11 @@ class NodeWriter(Writer):
                     await journeys.make()
                     batch.seconds = time.monotonic() - began
             except psycopg.Error as error:
-                self._gave_up = patience.is_over
+                self._was_late = patience.was_late
+                left = self._patience.of_witness(0 if patience.is_over else LAST)
                 await self._undo(link)
-                if not (committing and is_broken(error) and await self._is_committed(changes)):
+                unknown = committing and is_broken(error)
+                if not (unknown and await self._is_committed(changes, left)):
                     raise
             except BaseException:
                 await self._undo(link)
@@ -289,34 +291,34 @@ class NodeWriter(Writer):
             self._journeys = Journeys(link)
         return self._journeys
 
-    async def _is_committed(self, changes: Changes) -> bool:
+    async def _is_committed(self, changes: Changes, left: Callable[[], float]) -> bool:
         """Return whether a commit took effect during which the connection broke.
+
+        Args:
+            left: tells how many seconds are left to find that out.
 
         Raises:
             StoreUnsure: that cannot be found out in time.
         """
-        if not self._gave_up:
-            self._patience.extend()
-        while self._boot.number and self._patience.left > 0:
+        while self._boot.number and left() > 0:
             try:
-                return await self._witness(self._patience.left)
+                return await self._witness(left)
             except psycopg.Error:
                 await self._connection.drop()
-                await asyncio.sleep(min(_PAUSE, max(self._patience.left, 0)))
+                await asyncio.sleep(min(_PAUSE, max(left(), 0)))
         self._unsure = changes
         raise StoreUnsure(self._connection.name, "the database went away", "it is back")
 
-    async def _witness(self, seconds: float) -> bool:
+    async def _witness(self, left: Callable[[], float]) -> bool:
         """Return whether the last batch is in the database.
 
         Args:
-            seconds: how long to wait.
+            left: tells how many seconds are left to wait.
 
         Raises:
             psycopg.Error: the database cannot be reached.
         """
-        left = self._patience.of_witness(seconds)
-        link = await self._connection.link(seconds)
+        link = await self._connection.link(left())
         with impatient(link, left):
             cursor = await execute(link, boots.WITNESS, {"boot": self._boot.number})
             row = await cursor.fetchone()

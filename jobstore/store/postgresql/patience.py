@@ -1,9 +1,7 @@
 """How long a database may be silent until a connection is given up."""
 
 import asyncio
-import os
 import select
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +9,16 @@ from typing import Final
 
 import psycopg
 
-from jobstore.store.postgresql.links import Link
+from jobstore.store.postgresql.link import Link
 
 # For how long a database may be silent until it counts as away, in seconds.
 PATIENCE: Final = 5.0
 # What part of its patience somebody keeps for what is asked last: however late that begins, the
-# database gets so long to answer it, and all together does not take longer.
+# database gets so long to answer it.
 LAST: Final = 0.1
+# Up to what part of it a database may be silent. The rest is for what is asked when it answers in
+# the last moment, and for what follows then: all together does not take longer.
+_SILENT: Final = 1 - 2 * LAST
 # How many seconds the loop has to take what is there already.
 TO_LISTEN: Final = 0.5
 # When a timer is so many seconds late, something else has held the loop up.
@@ -31,7 +32,7 @@ def seconds_left(patience: float, began: float, now: float) -> float:
         patience: how long they wait in all.
         began: when they began, by the clock that says what is now.
     """
-    return max(began + (1 - LAST) * patience - now, LAST * patience)
+    return max(began + _SILENT * patience - now, LAST * patience)
 
 
 @contextmanager
@@ -65,11 +66,17 @@ class Patience:
     def __init__(
         self, link: Link, seconds: Callable[[], float], heard_at: Callable[[], float]
     ) -> None:
-        self.is_over = False
+        self.is_over = self._was_late = False
         self._link = link
         self._seconds = seconds
         self._heard_at = heard_at
         self.timer = self._begin()
+
+    @property
+    def was_late(self) -> bool:
+        """Whether the loop was held up, so that the connection was not closed in time."""
+        late = asyncio.get_running_loop().time() - self.timer.when()
+        return not self.is_over and (self._was_late or late > _LATE)
 
     def renew(self) -> None:
         """Start the wait again, since something was received."""
@@ -90,13 +97,8 @@ class Patience:
         with suppress(OSError, psycopg.Error):
             waiting, _, _ = select.select([self._link.fileno()], [], [], 0)
             if waiting or late > _LATE:
+                self._was_late = True
                 self.timer = self._begin(TO_LISTEN)
             else:
                 self.is_over = True
-                break_off(self._link)
-
-
-def break_off(link: Link) -> None:
-    """Shut the socket of a connection down; who waits for an answer there learns of it."""
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(link.fileno())) as end:
-        end.shutdown(socket.SHUT_RDWR)
+                self._link.break_off()

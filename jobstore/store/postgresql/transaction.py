@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Column, MetaData, Table, Text, func, select
+from sqlalchemy import ARRAY, Text, column, func, select, table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
@@ -17,21 +17,18 @@ from jobstore.store.postgresql.packing import packed
 from jobstore.store.tally import ON_DAY, USED, Tally
 from jobstore.store.transaction import Rows, Transaction
 
-_METADATA: Final = MetaData()
-
 
 def _counting(name: str, keys: Mapping[str, TypeEngine[Any]], *numbers: str) -> Statement:
     """Add to counters in this node's own rows, so that no node waits for another."""
     types = {**keys, **dict.fromkeys(numbers, NUMBER)}
-    slot = Column("slot", NUMBER, primary_key=True)
-    columns = [Column(each, kind, primary_key=each in keys) for each, kind in types.items()]
-    table = Table(name, _METADATA, *columns, slot)
+    columns = [column(each, kind) for each, kind in types.items()]
+    counter = table(name, *columns, column("slot", NUMBER))
     rows = select(*listing(types).columns.values()[: len(types)], number("slot"))
-    row = insert(table).from_select([*types, "slot"], rows)
+    row = insert(counter).from_select([*types, "slot"], rows)
     kept = {
-        each: func.greatest(table.c[each], row.excluded[each])
+        each: func.greatest(counter.c[each], row.excluded[each])
         if each == "longest_us"
-        else table.c[each] + row.excluded[each]
+        else counter.c[each] + row.excluded[each]
         for each in numbers
     }
     return Statement(row.on_conflict_do_update(index_elements=[*keys, "slot"], set_=kept))
@@ -143,7 +140,7 @@ class NodeTransaction(Transaction):
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
         values = self._with_boot(statement, values)
-        row = want(statement, values).fetchone()  # SQLAlchemy lets it return the id
+        row = want(statement, values).fetchone()  # see `returning_id`
         self.effects += 1
         return int(row[0])
 

@@ -71,11 +71,21 @@ class Committer:
             Exception: one of them failed after it had changed something, or the transaction could
                 not be begun or committed; nothing of it remains but for the caller to roll back.
         """
-        _begin(connection)
-        batch = self.execute(connection, operations, now, changes)
+        batch = self.begun(connection, operations, now, changes)
         self.commit(connection)
         batch.seconds = self.seconds
         return batch
+
+    def begun(
+        self,
+        connection: sqlite3.Connection,
+        operations: Sequence[Operation[Any]],
+        now: int,
+        changes: Changes,
+    ) -> Batch:
+        """Do as `together` does, except for the commit."""
+        _begin(connection)
+        return self.execute(connection, operations, now, changes)
 
     def execute(
         self,

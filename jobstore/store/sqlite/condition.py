@@ -38,8 +38,18 @@ class Condition:
         """Whether the WAL of a lost store may still be checkpointed into its file."""
         return self._presence is not None and not self._presence.replaced
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the files are in place."""
+        try:
+            if self._presence is not None:
+                self._presence.require()
+        except StoreLost:
+            return False
+        return True
+
     def require(self) -> None:
-        """Ensure that the files are in place.
+        """Ensure that the files are in place, and note it if they are not.
 
         Raises:
             StoreLost: they are not, or were not at some time.

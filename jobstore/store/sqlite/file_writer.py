@@ -17,8 +17,9 @@ store whose files have disappeared is lost until the next start (`StoreReplaced`
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +63,9 @@ class FileWriter(Writer):
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function between two transactions, such as a checkpoint.
 
+        Where its caller is cancelled, it is still waited for: no transaction may begin on the
+        connection while the thread has it.
+
         Raises:
             StoreError: it failed, or the store is not there any more.
         """
@@ -69,7 +73,7 @@ class FileWriter(Writer):
             if self._closed:
                 raise StoreClosed
             self.condition.require()
-            return await self._connection.call(function)
+            return await _to_its_end(self._connection.call(function))
 
     async def close(self) -> None:
         """Finish what was posted, and save what can be saved of a lost store."""
@@ -90,7 +94,7 @@ class FileWriter(Writer):
         async with self._turn:
             return await super()._next_batch()
 
-    async def _outcomes(self, batch: Sequence[Entry]) -> Batch:
+    async def _outcomes(self, batch: list[Entry]) -> Batch:
         """Run operations, and return their outcomes as a crash right now would leave them."""
         try:
             self.condition.require()
@@ -104,31 +108,54 @@ class FileWriter(Writer):
         self.condition.note(each.error for each in done.outcomes if each.error is not None)
         return done
 
-    async def _performed(self, batch: Sequence[Entry]) -> Batch:
+    async def _performed(self, batch: list[Entry]) -> Batch:
         """Run operations in one transaction; if that fails, each in one of its own."""
-        operations = [entry.operation for entry in batch]
         try:
             now = self._clock()
             try:
-                off_loop = True in [entry.off_loop for entry in batch]
-                return await self._together(operations, now, off_loop=off_loop)
+                return await self._together(batch, now)
             except Exception as error:  # noqa: BLE001 - it is that of one of them
                 self.condition.note([self._committer.told(error)])
-                each_alone = self._committer.each_alone
+                each_alone, operations = self._committer.each_alone, _operations(batch)
                 return await self._connection.call(each_alone, operations, now, error)
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
             return Batch([self._committer.failed(error)] * len(batch))
 
-    async def _together(
-        self, operations: Sequence[Operation[Any]], now: int, *, off_loop: bool
-    ) -> Batch:
-        connection, changes = self._connection.here, Changes()
-        if off_loop or not begin(connection):  # since another process writes at the moment
-            return await self._connection.call(self._committer.together, operations, now, changes)
-        batch = self._committer.execute(connection, operations, now, changes)
-        await self._connection.call(self._committer.commit)
-        batch.seconds = self._committer.seconds
-        return batch
+    async def _together(self, batch: list[Entry], now: int) -> Batch:
+        connection, committer, operations = self._connection, self._committer, _operations(batch)
+        if True in [entry.off_loop for entry in batch]:
+            return await connection.call(self._long, batch, now)
+        if not begin(connection.here):  # since another process writes at the moment
+            return await connection.call(committer.together, operations, now, Changes())
+        done = committer.execute(connection.here, operations, now, Changes())
+        await connection.call(committer.commit)
+        done.seconds = committer.seconds
+        return done
+
+    def _long(self, connection: sqlite3.Connection, batch: list[Entry], now: int) -> Batch:
+        """Run operations that take long, in the connection's thread, and what comes meanwhile."""
+        committer = self._committer
+        done = committer.begun(connection, _operations(batch), now, Changes())
+        late = self._late()
+        if late:
+            batch += late
+            joined = committer.execute(connection, _operations(late), self._clock(), done.changes)
+            done.outcomes += joined.outcomes
+        committer.commit(connection)
+        done.seconds = committer.seconds
+        return done
+
+    def _late(self) -> list[Entry]:
+        """Take what has come since a batch began, so that it need not wait for two commits.
+
+        What may take long as well has to wait, and so has everything if the files have disappeared:
+        what has not begun can be refused for sure. The loop only adds to what waits meanwhile.
+        """
+        if not self.condition.in_place:
+            return []
+        late = list(takewhile(lambda entry: not entry.off_loop, [*self._waiting]))
+        del self._waiting[: len(late)]
+        return late
 
     async def _sure(self, done: Batch) -> Batch:
         try:
@@ -180,3 +207,18 @@ class FileWriter(Writer):
         async with self._turn:
             with suppress(StoreError):
                 await self._connection.call(pages.checkpoint)
+
+
+def _operations(batch: Sequence[Entry]) -> list[Operation[Any]]:
+    return [entry.operation for entry in batch]
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for what a thread does, also if this is cancelled meanwhile."""
+    working = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(working)
+    finally:
+        while not working.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([working])

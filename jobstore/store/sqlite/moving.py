@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, func, insert, select
+from sqlalchemy import TableClause, bindparam, func, insert, select
 
 from jobstore.model import clock
 from jobstore.model.errors import StoreError, StoreOccupied
@@ -90,13 +90,13 @@ class FileSource:
 
     connection: sqlite3.Connection
 
-    def count(self, table: Table) -> int:
+    def count(self, table: TableClause) -> int:
         """Return the number of rows."""
         statement = Statement(select(func.count()).select_from(table))
         ((count,),) = self.connection.execute(statement.sql)
         return int(count)
 
-    def rows(self, table: Table) -> Iterator[Row]:
+    def rows(self, table: TableClause) -> Iterator[Row]:
         """Yield all rows."""
         columns = select(*schema.columns(table))
         if table is schema.COUNTER:
@@ -114,7 +114,7 @@ class FileDestination:
 
     tx: FileTransaction
 
-    def put(self, table: Table, rows: Iterable[Row]) -> None:
+    def put(self, table: TableClause, rows: Iterable[Row]) -> None:
         """Insert rows; an empty store already has rows of counters."""
         values: dict[str, Any] = {each.name: bindparam(each.name) for each in schema.columns(table)}
         put = insert(table).prefix_with("OR REPLACE").values(values)

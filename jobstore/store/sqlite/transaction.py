@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from sqlalchemy import Table, bindparam, case, func, update
+from sqlalchemy import TableClause, bindparam, case, func, update
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from jobstore.store import schema
@@ -26,7 +26,7 @@ COUNT: Final = Statement(
 )
 
 
-def added(table: Table, key: str, largest: str | None = None) -> Insert:
+def added(table: TableClause, key: str, largest: str | None = None) -> Insert:
     """Insert a row of numbers; if there is one with its key, add them to those that it has.
 
     Args:

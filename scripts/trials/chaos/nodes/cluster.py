@@ -12,7 +12,8 @@ from trials.chaos.chance import chosen, stream
 from trials.chaos.client import BrokenError
 from trials.chaos.customers import Customer
 from trials.chaos.evidence import Shared
-from trials.chaos.nodes.node import Node, NodeClient, Waits
+from trials.chaos.nodes.node import Node, NodeClient
+from trials.chaos.nodes.waits import Waits
 from trials.chaos.proxy import Proxy, listening
 from trials.chaos.rules import Terms
 from trials.chaos.stage import Stage
@@ -65,7 +66,11 @@ class Cluster:
     async def load(self) -> None:
         """Let customers ask any node for anything, until there is no more service."""
         customers = enumerate(self.stage.customers)
-        await asyncio.gather(self._race(), *(self._custom(n, each) for n, each in customers))
+        await asyncio.gather(
+            self.waits.look_at_machine(lambda: self.open),
+            self._race(),
+            *(self._custom(n, each) for n, each in customers),
+        )
 
     async def _race(self) -> None:
         """Let customers ask all nodes at the same time for one and the same result."""

@@ -11,7 +11,8 @@ from random import SystemRandom
 from typing import Any, Final
 
 from trials.chaos.chance import LARGEST_SEED
-from trials.chaos.nodes.trial import LONGEST_SECONDS, Outcome, play
+from trials.chaos.nodes.trial import Outcome, play
+from trials.chaos.nodes.waits import Limits
 from trials.nursery import open_nursery
 
 _TOTALS: Final = """\
@@ -24,8 +25,8 @@ attempts after the first     {again}
 bodies read to the end       {read}
 taken, unread                {unread}
 answers                      {answers}
-  waited, s                  p50 {p50:.3f}, p99 {p99:.3f}, longest {longest[0]:.3f}
-come again                   {refusals}
+  waited, s                  p50 {p50:.3f}, p99 {p99:.3f}, longest {longest:.3f}
+told that it is away         {refusals}
   waited, s                  p50 {refused_p50:.3f}, longest {refused_longest:.3f}
 quiet after, s               {quiet:.1f}
 seconds                      {seconds:.0f}
@@ -43,11 +44,12 @@ def main(arguments: Sequence[str]) -> None:
     def go_on() -> bool:
         return options.seconds is None or time.monotonic() - began < options.seconds
 
-    outcome = asyncio.run(play(seed, options.nodes, options.faults, go_on, options.longest))
+    limits = Limits(options.longest, options.away)
+    outcome = asyncio.run(play(seed, options.nodes, options.faults, go_on, limits))
     totals = figures(outcome)
     print(_TOTALS.format(**totals, broken=len(outcome.violations)))
-    for seconds, what in outcome.waits.longest:
-        print(f"    {seconds:6.3f} s  {what}")
+    for told in totals["slowest"]:
+        print(f"    {told}")
     for violation in outcome.violations:
         print(f"    {violation}")
     if outcome.folder:
@@ -67,8 +69,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--longest",
         type=float,
-        default=LONGEST_SECONDS,
+        default=Limits().answered,
         help="how many seconds a client may wait for an answer; %(default)s",
+    )
+    parser.add_argument(
+        "--away",
+        type=float,
+        default=Limits().away,
+        help="how many seconds it may wait to be told that the database is away; %(default)s",
     )
     parser.add_argument("--json", type=Path, help="write the totals into this file")
     return parser.parse_args(arguments)
@@ -77,6 +85,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def figures(outcome: Outcome) -> dict[str, Any]:
     """Say how a trial went, in plain values."""
     waits = outcome.waits
+    seconds = [wait.seconds for wait in waits.all]
+    refused = [wait.seconds for wait in waits.all if wait.away]
     return {
         "nodes": outcome.nodes,
         "faults": dict(sorted(outcome.faults.items())),
@@ -86,13 +96,14 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "again": outcome.again,
         "read": outcome.read,
         "unread": outcome.unread,
-        "answers": len(waits.seconds),
-        "p50": _percentile(waits.seconds, 0.5),
-        "p99": _percentile(waits.seconds, 0.99),
-        "longest": [seconds for seconds, _ in waits.longest] or [0.0],
-        "refusals": len(waits.refused),
-        "refused_p50": _percentile(waits.refused, 0.5),
-        "refused_longest": max(waits.refused, default=0.0),
+        "answers": len(seconds),
+        "p50": _percentile(seconds, 0.5),
+        "p99": _percentile(seconds, 0.99),
+        "longest": max(seconds, default=0.0),
+        "slowest": [waits.told(wait) for wait in waits.longest],
+        "refusals": len(refused),
+        "refused_p50": _percentile(refused, 0.5),
+        "refused_longest": max(refused, default=0.0),
         "quiet": outcome.quiet,
         "seconds": outcome.seconds,
         "violations": list(outcome.violations),

@@ -89,6 +89,12 @@ async def _away(cluster: Cluster, chance: Random) -> None:
     await asyncio.to_thread(cluster.postgres.start)
 
 
+async def _freeze_database(cluster: Cluster, chance: Random) -> None:
+    """Let all its processes stand still: it keeps its connections, and says nothing."""
+    with cluster.postgres.frozen():
+        await asyncio.sleep(chance.uniform(*_SILENCE))
+
+
 OF_NODE: Final[Mapping[str, OfNode]] = {
     "kill": _kill,
     "stop": _stop,
@@ -97,7 +103,11 @@ OF_NODE: Final[Mapping[str, OfNode]] = {
     "drop": _drop,
     "silence": _silence,
 }
-OF_DATABASE: Final[Mapping[str, OfDatabase]] = {"restart": _restart, "away": _away}
+OF_DATABASE: Final[Mapping[str, OfDatabase]] = {
+    "restart": _restart,
+    "away": _away,
+    "freeze database": _freeze_database,
+}
 _WEIGHTS: Final = {
     "kill": 6,
     "stop": 1,
@@ -107,6 +117,7 @@ _WEIGHTS: Final = {
     "silence": 3,
     "restart": 2,
     "away": 1,
+    "freeze database": 1,
 }
 
 
@@ -141,24 +152,24 @@ async def _begun(cluster: Cluster, name: str, chance: Random) -> Coroutine[Any, 
     """Wait until something can be done, and give what does it."""
     if name in OF_DATABASE:
         await cluster.away.acquire()
-        cluster.waits.database = name
-        return _to_database(cluster, OF_DATABASE[name], chance)
+        return _to_database(cluster, name, chance)
     node = await _free(cluster, chance)
     node.struck = name
-    return _to_node(cluster, OF_NODE[name], node, chance)
+    return _to_node(cluster, name, node, chance)
 
 
-async def _to_database(cluster: Cluster, fault: OfDatabase, chance: Random) -> None:
+async def _to_database(cluster: Cluster, name: str, chance: Random) -> None:
     try:
-        await fault(cluster, chance)
+        with cluster.waits.during(name, "database"):
+            await OF_DATABASE[name](cluster, chance)
     finally:
-        cluster.waits.database = ""
         cluster.away.release()
 
 
-async def _to_node(cluster: Cluster, fault: OfNode, node: Node, chance: Random) -> None:
+async def _to_node(cluster: Cluster, name: str, node: Node, chance: Random) -> None:
     try:
-        await fault(cluster, node, chance)
+        with cluster.waits.during(name, node.name):
+            await OF_NODE[name](cluster, node, chance)
     finally:
         node.struck = ""
 

@@ -4,45 +4,19 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from time import monotonic
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from trials.chaos.client import Answer, Ask, Client
 from trials.chaos.evidence import Shared
 from trials.chaos.lives import Life, NotStartedError
+from trials.chaos.nodes.waits import Wait, Waits
 from trials.chaos.proxy import Proxy
 from trials.chaos.stage import Stage, serve
 
 # How long to rest before the next try to start a node whose database is away.
 _REST_SECONDS: Final = 0.2
-# How many of the longest waits are told.
-_LONGEST: Final = 5
-
-
-@dataclass(slots=True)
-class Waits:
-    """How long clients have waited for answers of nodes that were not stopped meanwhile.
-
-    Args:
-        seconds: each wait.
-        refused: those for the answer that the store is away.
-        longest: the longest ones, with what was asked, what came, and what was done meanwhile.
-        database: what is being done to the database just now, or "".
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    longest: list[tuple[float, str]] = field(default_factory=list)
-    database: str = ""
-
-    def note(self, seconds: float, what: str, *, refused: bool) -> None:
-        """Note that somebody waited for an answer."""
-        self.seconds.append(seconds)
-        if refused:
-            self.refused.append(seconds)
-        self.longest = sorted([*self.longest, (seconds, what)], reverse=True)[:_LONGEST]
 
 
 @dataclass(slots=True)
@@ -140,12 +114,20 @@ class NodeClient(Client):
     async def ask(self, ask: Ask) -> Answer:
         """Send a request and read its answer to the end."""
         node, waits = self._node, self._waits
-        began, freezes = monotonic(), None if node.frozen else node.freezes
-        done = f"{node.struck or 'nothing'} and {waits.database or 'nothing'}"
+        began, late = waits.clock(), waits.late
+        freezes = None if node.frozen else node.freezes
         answer = await super().ask(ask)
         self.refused = answer.is_for_now
         if freezes == node.freezes:
-            done += f" to {node.struck or 'nothing'} and {waits.database or 'nothing'}"
-            what = f"{ask.method} {ask.path} at {node.name} ({done}): {answer.status}"
-            waits.note(monotonic() - began, what, refused=self.refused)
+            waits.all.append(
+                Wait(
+                    ask=ask,
+                    node=node.name,
+                    began=began,
+                    took=waits.clock() - began,
+                    status=answer.status,
+                    away=answer.is_for_now or answer.is_unsure,
+                    late=waits.late - late,
+                )
+            )
         return answer

@@ -15,7 +15,7 @@ from trials.chaos import evidence
 from trials.chaos.evidence import Evidence
 from trials.chaos.nodes.cluster import Cluster, gathered
 from trials.chaos.nodes.faults import strike
-from trials.chaos.nodes.node import Waits
+from trials.chaos.nodes.waits import Limits, Waits
 from trials.chaos.rules import violations
 from trials.chaos.settling import settled, until
 from trials.chaos.stage import Stage
@@ -24,8 +24,6 @@ from trials.chaos.timelines import stories as stories_of
 _CUSTOMERS: Final = 8  # for each node
 # How long all work may take to end once nothing is done to the nodes any more.
 _QUIET_SECONDS: Final = 60.0
-# How long a client may wait for whatever answer of a node that is not stopped.
-LONGEST_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +66,7 @@ async def play(
     nodes: int,
     faults: int,
     go_on: Callable[[], bool],
-    longest: float = LONGEST_SECONDS,
+    limits: Limits,
 ) -> Outcome:
     """Put nodes through faults.
 
@@ -77,7 +75,7 @@ async def play(
         nodes: how many.
         faults: how many faults at most.
         go_on: whether to begin another fault.
-        longest: how long a client may wait, in seconds.
+        limits: how long a client may wait.
     """
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="chaos-nodes-"))
@@ -86,7 +84,8 @@ async def play(
         done = await _loaded(cluster, faults, go_on)
         quiet = await _quiet(cluster)
         found = await settled(stage)
-    broken = _broken(cluster, found, longest)
+    broken = _broken(cluster, found)
+    broken += cluster.waits.too_long(limits)
     _keep(stage, found, broken)
     return Outcome(
         faults=done,
@@ -131,14 +130,9 @@ async def _quiet(cluster: Cluster) -> float:
     return quiet
 
 
-def _broken(cluster: Cluster, found: Evidence, longest: float) -> list[str]:
+def _broken(cluster: Cluster, found: Evidence) -> list[str]:
     stage = cluster.stage
-    broken = [*stage.complaints, *map(str, violations(stage.ledger, found, stage.terms))]
-    return broken + [
-        f"nobody waits long: somebody waited {seconds:.1f} s for {what}"
-        for seconds, what in cluster.waits.longest
-        if seconds > longest
-    ]
+    return [*stage.complaints, *map(str, violations(stage.ledger, found, stage.terms))]
 
 
 def _keep(stage: Stage, found: Evidence, broken: Sequence[str]) -> None:
