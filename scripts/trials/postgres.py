@@ -14,8 +14,10 @@ from typing import Any, Final, Self
 UNPRIVILEGED: Final = "nobody"
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 _SECONDS: Final = 60
-# Of the 104 bytes of a socket's path, what is left for the folder of all.
+# Of the 104 bytes of a socket's path, what is left for the folder of all temporary files; and the
+# one that every machine has.
 _LONGEST: Final = 60
+_SHORT: Final = Path("/tmp")  # noqa: S108 - what is made there has a name of its own
 
 
 class NoPostgres(Exception):
@@ -165,8 +167,7 @@ def _reachable(programs: Path, folder: Path) -> Path:
 def _place() -> Path:
     """Choose where temporary files are, unless a path there is too long for a socket."""
     usual = Path(tempfile.gettempdir())
-    short = len(bytes(usual)) <= _LONGEST
-    return usual if short and _may_enter(usual) else Path("/tmp")
+    return usual if len(bytes(usual)) <= _LONGEST and _may_enter(usual) else _SHORT
 
 
 def _may_enter(folder: Path) -> bool:

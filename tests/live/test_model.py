@@ -230,7 +230,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(self.store.results.delete(job_id))
             assert known.asked_for
             known.result = "deleted"
-            # What the target answered is gone at once; what failed or was cancelled needs no answer.
+            # What the target answered is gone at once; a failed or cancelled job needs no answer.
             known.has_answer = known.has_answer and known.state != "done"
 
     @rule(seconds=st.integers(0, 3))
