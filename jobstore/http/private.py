@@ -45,7 +45,18 @@ INHERITED: Final[Mapping[type, frozenset[str]]] = {
     web.RequestHandler: _CONNECTION,
     web.Server: frozenset({"_kwargs", "_loop"}),
     web.Request: frozenset({"_match_info", "_prepare_hook"}),
-    ResponseHandler: frozenset({"_parser", "_should_close"}),
+    ResponseHandler: frozenset(
+        {
+            "_exception",
+            "_parser",
+            "_read_bufsize",
+            "_reading_paused",
+            "_should_close",
+            "_skip_payload",
+            "_tail",  # what a service has sent behind its switch to another protocol
+            "_upgraded",
+        }
+    ),
     StreamWriter: frozenset({"_headers_buf", "_headers_written"}),
 }
 

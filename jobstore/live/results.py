@@ -13,11 +13,12 @@ from jobstore.model.errors import BeingDelivered, JobNotFound
 from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
 from jobstore.model.lifecycle import AWAITED, Result
-from jobstore.model.message import Headers, Response
+from jobstore.model.message import Body
 from jobstore.store import elsewhere, jobs, results, submitting
 from jobstore.store.bodies import Bodies
 from jobstore.store.codec import encode_ids, writable
 from jobstore.store.expressions import Statement
+from jobstore.store.jobs import Outline
 from jobstore.store.own_boot import OwnBoot
 from jobstore.store.reading import Points, Reader
 from jobstore.store.steps import Steps
@@ -27,16 +28,14 @@ from jobstore.store.writer import Writer
 
 @frozen
 class Reading:
-    """A job and its response, for reading without taking it.
+    """A job and the body of its response, for reading without taking it.
 
     Args:
-        request_headers: the stored headers of its request.
-        response: the target's answer, or None.
+        body: the body of the target's answer, or None.
     """
 
-    job: Job
-    request_headers: Headers
-    response: Response | None
+    job: Outline
+    body: Body | None
 
 
 class Results:
@@ -129,14 +128,9 @@ class Results:
         self._upcoming.when_ended(job_id, lambda: self._writer.queue(read, told))
 
     def _read(self, tx: Transaction, job_id: int, scope: int | None) -> Reading:
-        kept = jobs.kept(tx, job_id, scope)
-        job, response = kept.job, None
-        if kept.status is not None and kept.content is not None:
-            body = self._bodies.body(kept.content)
-            response = Response(
-                status=kept.status, reason=kept.reason, headers=kept.headers, body=body
-            )
-        return Reading(job, jobs.request_headers(tx, job_id), response)
+        outline = jobs.outline(tx, job_id, scope)
+        content = outline.content
+        return Reading(outline, None if content is None else self._bodies.body(content))
 
     async def tagged(self, tag: str, asker: Identity) -> int:
         """Find the newest job with a tag; the caller's own jobs come first.

@@ -54,6 +54,8 @@ _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\ud
 # servers put one in the place of anything that is no letter or digit: RFC 3875 section 4.1.18.
 _PUNCTUATION: Final = re.compile(r"[^0-9a-z]")
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+# Those that Python 3.13 has renamed: what one version takes for the standard phrase, another adds.
+_RENAMED: Final = frozenset({413, 414, 416, 422})
 
 
 @runtime_checkable
@@ -169,7 +171,7 @@ def without_lookalikes(headers: Headers, names: tuple[str, ...] | frozenset[str]
             item
             for item in headers
             if item[0][:1] not in initials  # as most often
-            or _PUNCTUATION.sub("-", item[0].lower()) not in names
+            or not ((name := item[0].lower()) in names or _PUNCTUATION.sub("-", name) in names)
         ]
     )
 
@@ -194,16 +196,15 @@ def end_to_end(headers: Headers) -> Headers:
 
     Removes hop-by-hop fields and each field that ``Connection`` names.
     """
-    kept = without(headers, HOP_BY_HOP)
-    if len(kept) == len(headers):
-        return kept
+    if HOP_BY_HOP.isdisjoint([name.lower() for name, _ in headers]):  # as most often
+        return headers
     named = {
         option.strip().lower()
         for key, value in headers
         if key.lower() == "connection"
         for option in value.split(",")
     }
-    return without(kept, named)
+    return without(headers, HOP_BY_HOP | named)
 
 
 def framed(headers: Headers, body: Body) -> Headers:
@@ -243,7 +244,9 @@ def loggable(words: object, most: int = 500) -> str:
 
 
 def own_phrase(status: int, phrase: str) -> str | None:
-    """Return a reason phrase, or None if it is empty or the standard one of its status."""
+    """Return a reason phrase, or None if it is empty or goes without saying: 200 OK."""
+    if status in _RENAMED:
+        return phrase or None
     return None if phrase in ("", _PHRASES.get(status)) else phrase
 
 

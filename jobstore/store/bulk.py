@@ -67,7 +67,16 @@ NO_SUCH_JOB: Final = "there is no such job"
 
 
 _kept: Final = exists().where(_request.job_id == _job.id)
-TRIED: Final = exists().where(_event.job_id == _job.id, _event.event == constant(TRIED_AGAIN))
+# By the job's id: for an EXISTS in a column, PostgreSQL 18 may read all the events there are first.
+TRIED: Final = (
+    select(ONE)
+    .where(_event.job_id == _job.id, _event.event == constant(TRIED_AGAIN))
+    .limit(ONE)
+    .offset(ZERO)
+    .correlate(schema.JOB)
+    .scalar_subquery()
+    .is_not(None)
+)
 # To which jobs it can be done; whoever does it looks again.
 _POSSIBLE: Final[dict[BulkAction, ColumnElement[bool]]] = {
     BulkAction.CANCEL: and_(in_state(State.QUEUED, State.RUNNING), with_result(Result.NONE)),

@@ -16,9 +16,11 @@ _quoted: Final = json.encoder.encode_basestring_ascii
 _LATIN_1: Final = "\x1f"
 _JOB_NAMES: Final = schema.names(JOB_COLUMNS)
 # To look a word up is much faster than to call its enumeration.
+STATES: Final[Mapping[str | None, State]] = {word.value: word for word in State}
+RESULTS: Final[Mapping[str | None, Result]] = {word.value: word for word in Result}
 _WORDS: Final[Mapping[str, Mapping[str | None, StrEnum | None]]] = {
-    "state": {word.value: word for word in State},
-    "result": {word.value: word for word in Result},
+    "state": STATES,
+    "result": RESULTS,
     "dialect": {word.value: word for word in Dialect},
     "failure": {None: None} | {word.value: word for word in Failure},
     "trigger": {None: None} | {word.value: word for word in Trigger},

@@ -6,12 +6,13 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from jobstore.model.errors import JobNotFound
+from jobstore.model.frozen import frozen
 from jobstore.model.job import Job
-from jobstore.model.lifecycle import AWAITED, Result
+from jobstore.model.lifecycle import AWAITED, Result, State
 from jobstore.model.message import Headers
 from jobstore.store import bodies, schema
 from jobstore.store.bodies import Content
-from jobstore.store.codec import decode_headers, decode_job, decode_reason
+from jobstore.store.codec import RESULTS, STATES, decode_headers, decode_job, decode_reason
 from jobstore.store.expressions import Statement
 from jobstore.store.guards import JOB_COLUMNS, ZERO, in_scope, limit, this_job, with_result
 from jobstore.store.transaction import Transaction
@@ -60,9 +61,13 @@ def if_awaited(job_id: int, row: Sequence[Any] | None, scope: int | None = None)
 
 def _awaited(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Sequence[Any]:
     row = _visible(job_id, row, scope)
-    if row[_RESULT] not in AWAITED:
-        raise JobNotFound(job_id)
+    _check_awaited(job_id, row[_RESULT])
     return row
+
+
+def _check_awaited(job_id: int, result: str) -> None:
+    if result not in AWAITED:
+        raise JobNotFound(job_id)
 
 
 def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None) -> Job:
@@ -75,9 +80,15 @@ def if_visible(job_id: int, row: Sequence[Any] | None, scope: int | None = None)
 
 
 def _visible(job_id: int, row: Sequence[Any] | None, scope: int | None) -> Sequence[Any]:
-    if not row or row[_RESULT] == Result.DELETED or scope not in {None, row[_ACCOUNT]}:
+    if not row:
         raise JobNotFound(job_id)
+    _check_visible(job_id, row[_RESULT], row[_ACCOUNT], scope)
     return row
+
+
+def _check_visible(job_id: int, result: str, account: int, scope: int | None) -> None:
+    if result == Result.DELETED or scope not in {None, account}:
+        raise JobNotFound(job_id)
 
 
 _of_response: Final = (_response.reason, _response.headers, _response.content)
@@ -90,9 +101,30 @@ GET_KEPT: Final = Statement(
     .select_from(schema.JOB.outerjoin(schema.RESPONSE, _response.job_id == _job.id))
     .where(this_job)
 )
-# What is kept of a request's headers says how its answer is to be read.
-GET_HEADERS: Final = Statement(
-    select(_request.headers).where(_request.job_id == bindparam("job_id"))
+# The few columns that a reader needs who does not take the result. What is kept of the request's
+# headers says how the answer is to be read.
+GET_OUTLINE: Final = Statement(
+    select(
+        _job.account,
+        _response.job_id,
+        _response.content,
+        _response.reason,
+        _request.headers,
+        _job.state,
+        _job.result,
+        _job.once,
+        _job.path,
+        _job.status,
+        _job.detail,
+        _job.progress,
+        _job.cancel_asked_at,
+    )
+    .select_from(
+        schema.JOB.join(schema.REQUEST, _request.job_id == _job.id).outerjoin(
+            schema.RESPONSE, _response.job_id == _job.id
+        )
+    )
+    .where(this_job)
 )
 
 
@@ -158,9 +190,51 @@ def kept(tx: Transaction, job_id: int, scope: int | None) -> Kept:
     return Kept(job, decode_reason(reason), decode_headers(headers), content)
 
 
-def request_headers(tx: Transaction, job_id: int) -> Headers:
-    """Read the stored headers of a job's request, without its secrets."""
-    return decode_headers(*tx.execute(GET_HEADERS, job_id=job_id).fetchone())
+@frozen
+class Outline:
+    """A job as a reader needs it who does not take its result; see `Job`.
+
+    Args:
+        content: the body of its response; None if there is none.
+        reason: the reason phrase of its response.
+        request_headers: the stored headers of its request, without its secrets.
+    """
+
+    id: int
+    content: Content | None
+    reason: str | None
+    request_headers: Headers
+    state: State
+    result: Result
+    once: bool
+    path: str
+    status: int | None
+    detail: str | None
+    progress: float | None
+    cancel_asked_at: int | None
+
+
+def outline(tx: Transaction, job_id: int, scope: int | None) -> Outline:
+    """Return what a reader needs of a job whose result is available.
+
+    Args:
+        scope: only if it belongs to this account; None for any.
+
+    Raises:
+        JobNotFound: it does not exist.
+    """
+    row = tx.execute(GET_OUTLINE, job_id=job_id).fetchone()
+    if not row:
+        raise JobNotFound(job_id)
+    account, answered, content, reason, headers, state, result, once, *others = row
+    _check_visible(job_id, result, account, scope)
+    _check_awaited(job_id, result)
+    if content is None and answered is not None:
+        content = bodies.find_body(tx, job_id, "response")
+    said, asked = decode_reason(reason), decode_headers(headers)
+    return Outline(
+        job_id, content, said, asked, STATES[state], RESULTS[result], bool(once), *others
+    )
 
 
 # --- lists ----------------------------------------------------------------------------------------

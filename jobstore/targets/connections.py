@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final, TypeAlias
 
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -87,7 +88,7 @@ class Connections:
         """Return an idle connection that can be reused, if there is one."""
         while self._idle:
             since, exchange = self._idle.pop()
-            if exchange.is_quiet and asyncio.get_running_loop().time() - since < IDLE_SECONDS:
+            if exchange.is_quiet and monotonic() - since < IDLE_SECONDS:
                 return exchange
             self.drop(exchange)
         return None
@@ -153,10 +154,9 @@ class Connections:
         if not exchange.is_quiet:
             self.drop(exchange)
             return
-        loop = asyncio.get_running_loop()
-        self._idle.append((loop.time(), exchange))
+        self._idle.append((monotonic(), exchange))
         if self._sweeping is None:
-            self._sweeping = loop.call_later(IDLE_SECONDS, self._sweep)
+            self._sweep_after(IDLE_SECONDS)
 
     def drop(self, exchange: Exchange) -> None:
         """Close a connection that cannot be reused."""
@@ -165,11 +165,14 @@ class Connections:
 
     def _sweep(self) -> None:
         """Close connections that have been idle for too long."""
-        loop, self._sweeping = asyncio.get_running_loop(), None
-        while self._idle and self._idle[0][0] + IDLE_SECONDS <= loop.time():
+        self._sweeping, latest = None, monotonic() - IDLE_SECONDS
+        while self._idle and self._idle[0][0] <= latest:
             self.drop(self._idle.popleft()[1])
         if self._idle:
-            self._sweeping = loop.call_at(self._idle[0][0] + IDLE_SECONDS, self._sweep)
+            self._sweep_after(self._idle[0][0] - latest)
+
+    def _sweep_after(self, seconds: float) -> None:
+        self._sweeping = asyncio.get_running_loop().call_later(seconds, self._sweep)
 
     def close(self) -> None:
         """Close all of them."""

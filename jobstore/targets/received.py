@@ -1,17 +1,18 @@
 """Answers of a service, as they arrive over a connection."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import ClientError, ClientPayloadError, ServerDisconnectedError, StreamReader
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import MultiMapping
 
+from jobstore.http import private
 from jobstore.model.errors import TargetBroken, TargetFailed
 from jobstore.model.message import (
     FINAL,
     Body,
-    Headers,
     Response,
     bodiless,
     end_to_end,
@@ -21,7 +22,7 @@ from jobstore.model.message import (
 from jobstore.targets.exchange import HeadTooLargeError
 
 # What is undone where a body is read; "identity" is of RFC 2616 and changes nothing.
-_UNDONE: Final[tuple[list[str], ...]] = ([], ["chunked"], ["identity"])
+_UNDONE: Final = (["chunked"], ["identity"])
 
 # What went wrong, by the first class that fits.
 _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -56,17 +57,18 @@ def response_of(method: str, message: RawResponseMessage, payload: StreamReader)
     """
     if message.code not in FINAL:
         raise TargetBroken("the target answered with an invalid status")
-    received = tuple(message.headers.items())
+    fields = message.headers
+    received = tuple(fields.items())
     if problem := unsendable(received, message.reason):
         raise TargetBroken(f"the head of the target's response {problem}")
-    if list(_transfer_codings(received)) not in _UNDONE:
+    if "Transfer-Encoding" in fields and _transfer_codings(fields) not in _UNDONE:
         raise TargetBroken("the target's response has a transfer coding other than chunked")
-    length = message.headers.get("Content-Length")
+    length = fields.get("Content-Length")
     body: Body
     if bodiless(method, message.code):
         body = b""
     elif length is not None and payload.is_eof():
-        body = payload.read_nowait()
+        body = private.unread(payload)
     else:
         body = _Download(None if length is None else int(length), payload)
     return Response(
@@ -77,10 +79,9 @@ def response_of(method: str, message: RawResponseMessage, payload: StreamReader)
     )
 
 
-def _transfer_codings(headers: Headers) -> Iterator[str]:
-    for name, value in headers:
-        if name.lower() == "transfer-encoding":
-            yield from (coding.strip().lower() for coding in value.split(","))
+def _transfer_codings(fields: MultiMapping[str]) -> list[str]:
+    listed = ",".join(fields.getall("Transfer-Encoding"))
+    return [coding.strip().lower() for coding in listed.split(",")]
 
 
 def failure_of(exc: Exception) -> TargetFailed:

@@ -81,9 +81,8 @@ async def asked(
     Raises:
         TargetBroken: there is no answer, or it does not fit the offer.
     """
-    exchange.expect(request.method)
+    exchange.ask(request.method, head)
     try:
-        exchange.write(head)
         message, payload = await exchange.answered()
     except (ClientError, HttpProcessingError, OSError) as error:
         raise failure_of(error) from error

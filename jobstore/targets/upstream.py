@@ -1,8 +1,8 @@
 """Another HTTP service as a target."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final, Self
 
@@ -30,6 +30,7 @@ from jobstore.model.message import (
     without_lookalikes,
 )
 from jobstore.model.retry import IDEMPOTENT
+from jobstore.targets import PromptSending
 from jobstore.targets.connections import Connections, ServiceAddress
 from jobstore.targets.exchange import Exchange
 from jobstore.targets.forwarding import FORWARDING, forwarded
@@ -45,6 +46,7 @@ _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "
 _UNSENDABLE: Final = "the request cannot be sent over HTTP"
 
 _LIMITS: Final = HeadLimits()
+_FAILURES: Final = (ClientError, HttpProcessingError, OSError)
 
 
 class Upstream:
@@ -101,7 +103,7 @@ class Upstream:
         finally:
             connections.close()
 
-    def send(self, request: Request, handle: JobHandle) -> AbstractAsyncContextManager[Response]:
+    def send(self, request: Request, handle: JobHandle) -> PromptSending:
         """Send a request and yield its response; leaving early closes the connection.
 
         Args:
@@ -184,7 +186,9 @@ class Upstream:
         )
         if self._login is not None:
             fields = (*without(fields, ("authorization",)), ("Authorization", self._login.encode()))
-        if unsendable(fields, path) or " " in path or not TOKEN.fullmatch(request.method):
+        # All that the fields have from elsewhere comes from here.
+        given = f"{path}{handle.source or ''}"
+        if unsendable(request.headers, given) or " " in path or not TOKEN.fullmatch(request.method):
             raise TargetBroken(_UNSENDABLE)
         try:
             return heads.encoded(f"{request.method} {path} HTTP/1.1", fields)
@@ -192,59 +196,99 @@ class Upstream:
             raise TargetBroken(_UNSENDABLE) from error
 
 
-class _Sending:
+class _Sending(PromptSending):
     """One request and its response, while the context lasts."""
 
-    __slots__ = ("_exchange", "_handle", "_request", "_upload", "_upstream")
+    __slots__ = ("_exchange", "_handle", "_head", "_request", "_response", "_upload", "_upstream")
 
     def __init__(self, upstream: Upstream, request: Request, handle: JobHandle) -> None:
         self._upstream = upstream
         self._request = request
         self._handle = handle
-        self._exchange: Exchange
+        self._head = b""
+        self._exchange: Exchange | None = None
         self._upload: _Upload | None = None
+        self._response: Response | None = None
+
+    def begin(self, told: Callable[[], None]) -> bool:
+        """Send the request if a connection is idle; return whether it was sent."""
+        try:
+            return self._begun(told) is not None
+        except TargetBroken:  # raised again on entry
+            return False
+
+    def _begun(self, told: Callable[[], None] | None = None) -> Exchange | None:
+        """Send the request over an idle connection; None if there is none.
+
+        Raises:
+            TargetBroken: it is not a valid HTTP head.
+        """
+        self._head = self._upstream.head(self._request, self._handle)
+        reused = self._upstream.connections.reused()
+        if reused is not None:
+            self._send(reused, told)
+        return reused
+
+    def _send(self, exchange: Exchange, told: Callable[[], None] | None = None) -> None:
+        self._exchange, request = exchange, self._request
+        if isinstance(request.body, bytes):
+            exchange.ask(request.method, self._head + request.body, told)
+        else:
+            exchange.ask(request.method, self._head, told)
+            self._upload = _Upload(exchange, request)
 
     async def __aenter__(self) -> Response:
-        request, connections = self._request, self._upstream.connections
-        head = self._upstream.head(request, self._handle)
-        reused = connections.reused()
+        reused = self._begun() if self._exchange is None else self._exchange
         if reused is None:
             self._handle.connecting = True
-            made = await connections.made()
+            made = await self._upstream.connections.made()
             self._handle.connecting = False
-            return await self._sent(made, head, new=True)
+            return await self._sent(made)
         with suppress(_Stale):
-            return await self._sent(reused, head)
+            return await self._answered(reused)
         try:
-            made = await connections.made()
+            made = await self._upstream.connections.made()
         except TargetUnreachable as error:
             raise TargetUnreachable(str(error), sent=True) from error
-        return await self._sent(made, head, new=True)
+        return await self._sent(made)
 
-    async def _sent(self, exchange: Exchange, head: bytes, *, new: bool = False) -> Response:
-        """Send the request over a connection, and read the head of its answer.
+    async def _sent(self, made: Exchange) -> Response:
+        """Send the request over a new connection, and wait for the head of its answer."""
+        self._send(made)
+        return await self._answered(made, new=True)
+
+    async def _answered(self, exchange: Exchange, *, new: bool = False) -> Response:
+        """Wait for the head of the answer.
 
         Raises:
             _Stale: the connection was closed meanwhile, and the request may be sent again: there
                 was no answer, and it does no harm if the service has received the request.
         """
-        request, self._exchange = self._request, exchange
-        exchange.expect(request.method)
         try:
-            if isinstance(request.body, bytes):
-                exchange.write(head + request.body)
-            else:
-                exchange.write(head)
-                self._upload = _Upload(exchange, request)
-            return self._upstream.received(request, *await exchange.answered())
-        except (ClientError, HttpProcessingError, OSError) as error:
-            self._drop()
+            await exchange.answered()
+            return self._received(exchange)
+        except _FAILURES as error:
+            self.drop()
             if not new and self._may_repeat(error):
                 raise _Stale from error
             raise self._failure(error) from error
         except BaseException:
-            self._drop()
+            self.drop()
             raise
+
+    def whole(self) -> Response | None:
+        """Return the response if all of it is there."""
+        assert self._exchange is not None
+        try:
+            response = self._received(self._exchange)
+        except (*_FAILURES, TargetBroken):  # raised again on entry
+            return None
+        return response if isinstance(response.body, bytes) else None
+
+    def _received(self, exchange: Exchange) -> Response:
+        if self._response is None:
+            self._response = self._upstream.received(self._request, *exchange.answer())
+        return self._response
 
     def _may_repeat(self, error: Exception) -> bool:
         return (
@@ -259,12 +303,20 @@ class _Sending:
         return (self._upload and self._upload.error) or failure_of(error)
 
     async def __aexit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """End the exchange; its connection is used again if nothing is left on it."""
+        assert self._exchange is not None
         if self._upload is not None and not self._upload.task.done():
-            self._drop()  # it has answered before it had all of the request
+            self.drop()  # it has answered before it had all of the request
         else:
             self._upstream.connections.release(self._exchange)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Break off the exchange."""
+        assert self._exchange is not None
+        self._exchange.forget()
         self._upstream.connections.drop(self._exchange)
         if self._upload is not None:
             self._upload.task.cancel()
@@ -310,6 +362,8 @@ class _Upload:
 
 def _framing(request: Request) -> Headers:
     """Return the framing headers of a request's body, if its own headers have none."""
+    if request.body and isinstance(request.body, bytes):  # `framed` has said how long it is
+        return ()
     size = body_size(request.body)
     if size is None:
         return (("Transfer-Encoding", "chunked"),)

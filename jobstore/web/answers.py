@@ -46,17 +46,16 @@ def delivered(response: Response, extra: Headers, *, explicit: bool = False) -> 
     Raises:
         AnswerUnsendable: it cannot be sent over HTTP.
     """
-    return _written(response, wire.given_fields(response, extra), explicit=explicit)
+    given = wire.given_fields(response, extra)
+    heads.check(given, response.reason)
+    return _written(response, given, explicit=explicit)
 
 
 def relayed(response: Response) -> bytes:
     """Serialise a target's response, as `wire.relay` sends it.
 
     Args:
-        response: the target's response, with its body in memory.
-
-    Raises:
-        AnswerUnsendable: it cannot be sent over HTTP.
+        response: the target's response, which its target has checked, with its body in memory.
     """
     return _written(response, response.headers)
 
@@ -65,7 +64,6 @@ def _written(response: Response, given: Headers, *, explicit: bool = False) -> b
     """Serialise a target's response with the given fields and those that have to be added."""
     status, body = response.status, response.body
     assert isinstance(body, bytes)
-    heads.check(given, response.reason)
     fields, names = [*given], {name.lower() for name, _ in given}
     if "content-length" not in names:
         fields += _length(status, body, explicit=explicit)

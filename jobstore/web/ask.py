@@ -126,19 +126,15 @@ class Ask:
         return private.unread(self._payload)
 
     @property
-    def remote(self) -> str | None:
-        """The address that it came from."""
-        return self._desk.remote
-
-    @property
     def source(self) -> str | None:
         """The address that it came from, or None if it did not come over a network."""
-        return self.proxies.source(self.remote, self.headers)
+        return self.proxies.source(self._desk.remote, self.headers)
 
     @property
     def front(self) -> str:
         """The origin that the client used, if the request itself does not say it."""
-        return fronts.told(self.proxies, self.remote, self.headers, secure=self._desk.secure)
+        desk = self._desk
+        return fronts.told(self.proxies, desk.remote, self.headers, secure=desk.secure)
 
     @property
     def gone(self) -> bool:

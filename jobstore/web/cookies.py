@@ -33,7 +33,7 @@ def without_session(headers: Headers, fields: MultiMapping[str]) -> Headers:
         headers: the headers to pass on.
         fields: the headers as received.
     """
-    if not any(SESSION in field for field in fields.getall(_HEADER, ())):  # as most often
+    if _HEADER not in fields or not any(SESSION in field for field in fields.getall(_HEADER)):
         return headers
     kept = ((name, _others(name, value)) for name, value in headers)
     return tuple([(name, value) for name, value in kept if value is not None])

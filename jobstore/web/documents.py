@@ -13,6 +13,8 @@ from typing import Any, Final, NoReturn
 # How many strings, members and items a document may have: some 10 ms of work.
 PIECES: Final = 10_000
 
+# Some write this byte order mark before a document: RFC 8259 section 8.1.
+_MARK: Final = "\ufeff"
 # The escape of a surrogate: half of a character, which no encoding can have alone.
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -72,7 +74,7 @@ def loads(body: bytes) -> Any:
         ValueError: it is not valid JSON.
         RecursionError: it is nested too deeply.
     """
-    text = body.decode("utf-8-sig")
+    text = body.decode().removeprefix(_MARK)
     value = _DECODER.decode(text)
     if _SURROGATE.search(text):
         _check_characters(value)

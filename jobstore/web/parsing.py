@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import EMPTY_PAYLOAD, hdrs, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import (
     BadHttpMessage,
@@ -59,13 +59,18 @@ log = logging.getLogger(__name__)
 class FrontConnection(ClientConnection):
     """A client's connection that answers invalid HTTP plainly, and logs nothing of its content.
 
+    Such an answer is the last one, but the client may still be sending. If the connection were
+    closed before all of that is read, its system would drop the answer (RFC 9112 section 9.6). So
+    only our side is closed, and what comes is read and dropped, for as long as aiohttp does so with
+    the rest of a body.
+
     Args:
         arguments: aiohttp's own arguments.
         limits: the limits for the head of a request.
         options: aiohttp's own keyword arguments.
     """
 
-    __slots__ = ("_head_size", "_limits", "_refused")
+    __slots__ = ("_dropped", "_head_size", "_limits", "_refused")
 
     def __init__(self, *arguments: Any, limits: HeadLimits, **options: Any) -> None:
         super().__init__(
@@ -78,6 +83,23 @@ class FrontConnection(ClientConnection):
         self._limits = limits
         self._head_size = 0
         self._refused = False
+        # For aiohttp, what follows a refusal is the body of a request, which nobody reads.
+        self._dropped = StreamReader(self, self._limits.size, loop=self._loop)
+
+    def close(self) -> None:
+        """Close the connection once its requests are answered."""
+        super().close()
+        self._dropped.feed_eof()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wait no longer for what the client still sends."""
+        self._dropped.feed_eof()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
+        """Wait no longer for what the client still sends."""
+        self._dropped.feed_eof()
+        return super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, up to the longest allowed head."""
@@ -92,6 +114,10 @@ class FrontConnection(ClientConnection):
             super().data_received(data)
         except Exception:  # noqa: BLE001 - of the parser, which repeats what it has read
             self._refuse(BadHttpMessage(""))
+        last = self._messages[-1][0] if self._messages else None
+        if isinstance(last, _ErrInfo):
+            self._messages.pop()
+            self._end_with(last)
         within = reads_head and before == self._request_count and self._reads_head()
         self._head_size = self._head_size + len(data) if within else 0
 
@@ -104,12 +130,30 @@ class FrontConnection(ClientConnection):
         return self._waiter is not None  # else a request is just on its way to its handler
 
     def _refuse(self, error: HttpProcessingError) -> None:
-        """Answer an error after all earlier requests, and close the connection, as aiohttp does."""
-        self._refused = True
+        """Answer an error after all earlier requests, and nothing after it, as aiohttp does."""
         self._request_count += 1
-        self._messages.append((_ErrInfo(error.code, error, ""), EMPTY_PAYLOAD))
+        self._end_with(_ErrInfo(error.code, error, ""))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _end_with(self, refusal: _ErrInfo) -> None:
+        self._refused = True
+        self._messages.append((refusal, self._dropped))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; after a refusal, close our side of the connection."""
+        sent = await super().finish_response(request, resp, start_time)
+        if request.content is self._dropped:
+            self._close_side()
+        return sent
+
+    def _close_side(self) -> None:
+        if self.transport is None or not self.transport.can_write_eof():  # with TLS
+            self._dropped.feed_eof()
+        elif not self.transport.is_closing():
+            self.transport.write_eof()
 
     def handle_error(
         self,

@@ -1,30 +1,31 @@
 """Requests that pass through: sent to their target at once, and the response sent back.
 
 A small request is accepted at the desk, and its target is asked from there. A response that arrives
-as a whole is written from there too. For any other, the desk passes the request on together with
-what remains to be done (`Relay.finish`), so that streaming, disappearing clients and broken
-responses are handled in one place. The same happens to a request whose client closes its sending
-side while it waits. One task keeps the exchange with the target open all the while, and ends with
-it; if the client goes away, that task is cancelled.
+as a whole is written from there too; over an idle connection to the target, this takes no task. For
+any other, the desk passes the request on together with what remains to be done (`Relay.finish`), so
+that streaming, disappearing clients and broken responses are handled in one place. The same happens
+to a request whose client closes its sending side while it waits. Then one task keeps the exchange
+with the target open all the while, and ends with it; if the client goes away, that task is
+cancelled.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
 from jobstore.model.account import Identity
 from jobstore.model.errors import (
     AccountsUnavailable,
-    AnswerUnsendable,
     BodyBroken,
     StoreError,
     TargetFailed,
 )
 from jobstore.model.handle import JobHandle
 from jobstore.model.message import Request, Response, bodiless
-from jobstore.targets import Target
+from jobstore.targets import PromptSending, Target
 from jobstore.web import answers, refusals, standing, wire
 from jobstore.web.ask import Ask
 
@@ -51,26 +52,55 @@ class Relay:
         again: Callable[[], Identity | None],
     ) -> None:
         self._ask = ask
-        self._target = target
-        self._incoming = incoming
-        self._handle = handle
+        self._sending = target.send(incoming, handle)
         self._again = again
         self._passed_on: asyncio.Future[Response] | None = None
         self._finished: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None]
+        self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Send the request to the target."""
-        self._task = asyncio.create_task(self._run())
         self._ask.when_leaving(self._leave)
+        sending = self._sending
+        if not (isinstance(sending, PromptSending) and sending.begin(partial(self._told, sending))):
+            self._go_on()
+
+    def _told(self, sending: PromptSending) -> None:
+        """Answer with a response that is whole; leave any other, and errors, to a task."""
+        if self._task is not None:
+            return
+        data = self._whole(sending)
+        if data is None:
+            self._go_on()
+            return
+        sending.finish()  # before the client asks again
+        self._ask.when_leaving(None)
+        self._ask.hand_over(data, _whatever)
+
+    def _whole(self, sending: PromptSending) -> bytes | None:
+        """Serialise a response that is whole; None if it has to take the long way."""
+        try:
+            response = sending.whole()
+            if response is None:
+                return None
+            self._confirm()
+            return self._written(response)
+        except Exception:  # noqa: BLE001 - raised again in the task, which answers all of them
+            return None
+
+    def _go_on(self) -> None:
+        """Let a task do what is left."""
+        self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         try:
-            async with self._target.send(self._incoming, self._handle) as response:
+            async with self._sending as response:
                 self._confirm()
-                if self._passed_on is None and self._answer(response):
-                    return
-                await self._left_to_finish(response)
+                data = None if self._passed_on else self._written(response)
+                if data is None:
+                    await self._left_to_finish(response)
+                else:
+                    self._ask.hand_over(data, _whatever)
         except asyncio.CancelledError:
             if self._passed_on is None:
                 self._ask.drop()
@@ -89,16 +119,11 @@ class Relay:
         if self._again() is None:
             raise standing.Revoked
 
-    def _answer(self, response: Response) -> bool:
-        """Answer with a response if it is complete; return whether it was."""
+    def _written(self, response: Response) -> bytes | None:
+        """Serialise a response if the desk can send it; None if it has to take the long way."""
         if not isinstance(response.body, bytes) or bodiless(self._ask.method, response.status):
-            return False
-        try:
-            data = answers.relayed(response)
-        except AnswerUnsendable:
-            return False
-        self._ask.hand_over(data, _whatever)
-        return True
+            return None
+        return answers.relayed(response)
 
     async def _left_to_finish(self, response: Response) -> None:
         """Hold the exchange open while the long way answers."""
@@ -121,15 +146,26 @@ class Relay:
 
     def _leave(self) -> None:
         """Stop if the client is gone; if it only closed its side, leave it to the long way."""
-        if self._ask.gone:
-            self._task.cancel()
-        elif self._passed_on is None:
-            self._pass_on()
+        if not self._ask.gone:
+            if self._passed_on is None:
+                self._pass_on()
+        elif self._task is None:
+            self._break_off()
+        else:  # not before its first step: a task that has not begun would just vanish
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+
+    def _break_off(self) -> None:
+        assert isinstance(self._sending, PromptSending)  # all else has a task
+        self._sending.drop()
+        self._ask.when_leaving(None)
+        self._ask.drop()
 
     def _pass_on(self) -> asyncio.Future[Response]:
         passed_on: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         passed_on.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._passed_on = passed_on
+        if self._task is None:
+            self._go_on()
         self._ask.pass_on(self.finish)
         return passed_on
 
@@ -141,7 +177,8 @@ class Relay:
         except (StoreError, TargetFailed) as error:
             return refusal(error)
         except asyncio.CancelledError:
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
             raise
         finally:
             if self._finished is not None and not self._finished.done():

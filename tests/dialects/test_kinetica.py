@@ -986,7 +986,7 @@ async def test_what_goes_wrong_inside_is_no_reason_to_leave_either(
 ) -> None:
     job_id = await ordinary.create("/echo")
     await ordinary.ended(job_id)
-    execute(store_path, "UPDATE job SET counters = 'no JSON'")
+    execute(store_path, "UPDATE request SET headers = 'no JSON'")
     assert await ordinary.refused("/get/job", job_id=job_id) == "internal error"
 
 

@@ -19,6 +19,8 @@ FILES = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 DOCUMENTED_URL = "http://localhost:8529"
 # The demo says that it is the newer of the two.
 VERSIONS = {"1.4.3": "2.1.0"}
+# Newer versions of curl do not take the beginning of an option's name for the whole of it.
+OPTIONS = {"--dump ": "--dump-header "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ async def test_the_documentation_tells_the_truth(
     transcript: list[Exchange], serve: Serve, http: ClientSession
 ) -> None:
     server = await serve()
-    here = {DOCUMENTED_URL: server.url, **VERSIONS}
+    here = {DOCUMENTED_URL: server.url, **VERSIONS, **OPTIONS}
 
     def translated(text: str) -> str:
         for documented, real in here.items():

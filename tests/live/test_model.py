@@ -224,13 +224,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        """Delete a result; its work goes on."""
+        """Delete a result, with its target's answer; its work goes on."""
         job_id, known = self._any(data)
         with suppress(JobNotFound):
             self.run(self.store.results.delete(job_id))
             assert known.asked_for
             known.result = "deleted"
-            # What the target answered is gone at once; a failed or cancelled job needs no answer.
             known.has_answer = known.has_answer and known.state != "done"
 
     @rule(seconds=st.integers(0, 3))
@@ -306,5 +305,7 @@ TestStore = StoreMachine.TestCase
 TestStore.settings = LONG
 
 
-TestDatabase = pytest.mark.usefixtures("postgresql")(DatabaseMachine.TestCase)
+TestDatabase = pytest.mark.timeout(3600)(  # a hundred databases, if it goes deep
+    pytest.mark.usefixtures("postgresql")(DatabaseMachine.TestCase)
+)
 TestDatabase.settings = settings(LONG, max_examples=100 if DEEP else 3)

@@ -240,7 +240,7 @@ async def test_who_knows_what_to_read_does_not_wait_for_a_search(stock: Stock) -
     await turns(1)
     assert (await stock.store.history.job(job_id)).path == "/a"
     assert await stock.store.history.timeline(job_id)
-    assert (await stock.store.results.read(job_id)).response is not None
+    assert (await stock.store.results.read(job_id)).body is not None
     await stock.fetch(job_id)
     assert await stock.store.definitions.page(0, 10) == []
     searching.cancel()

@@ -57,7 +57,7 @@ async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(
     async with connected(server.url) as client:
         await client.send(announced(2 * MEBIBYTE + 1))
         status, body = await refused(client)
-        assert status == "HTTP/1.1 413 Request Entity Too Large"
+        assert status.startswith("HTTP/1.1 413 ")
         assert json.loads(body) == {
             "error": True,
             "errorMessage": "the request's body is larger than 2097152 bytes",
@@ -74,7 +74,7 @@ async def test_a_body_that_turns_out_too_large_is_refused_as_soon_as_it_is(
     async with connected(server.url) as client:
         await client.send(CHUNKED + chunk(bytes(2 * MEBIBYTE)) + chunk(b"x"))
         status, _ = await refused(client)
-        assert status == "HTTP/1.1 413 Request Entity Too Large"
+        assert status.startswith("HTTP/1.1 413 ")
     assert await nothing_is_left(server, store_path)
 
 

@@ -1,5 +1,6 @@
 """What is no request that can be served: one plain answer, one line in the log, no repetition."""
 
+import asyncio
 import logging
 import re
 from contextlib import suppress
@@ -227,3 +228,23 @@ def test_no_message_is_longer_than_a_line_or_two_thousand_characters(
     (line,) = capsys.readouterr().err.splitlines()
     assert "\x1b" not in line
     assert len(line) < 2200
+
+
+@pytest.mark.parametrize(
+    ("beginning", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000, 431),
+        (b"GET / HTTP/1.1\r\n: nothing\r\n\r\n", 400),
+    ],
+    ids=["too long a head", "a field without a name"],
+)
+async def test_a_client_that_is_still_sending_is_told_why_it_is_refused(
+    serve: Serve, beginning: bytes, status: int
+) -> None:
+    server = await serve()
+    async with connected(server.url) as client:
+        await client.send(beginning)
+        refused = asyncio.create_task(client.rest())
+        for _ in range(64):
+            await client.send(b"x" * 65_536)
+        assert status_of(await refused) == status

@@ -2,6 +2,9 @@ import asyncio
 import gc
 import gzip
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from tests.gates import create_app as create_gates
 from tests.loop import turns
 from tests.peers import OK, Origin, Services
 from tests.webapp import SEEN, create_app
-from trials.sockets import ask, connected, lines_of
+from trials.sockets import Connection, ask, connected, lines_of, read_head
 
 MEBIBYTE = 1 << 20
 CLOSE = b"Host: example.com\r\nConnection: close\r\n\r\n"
@@ -116,6 +119,140 @@ async def test_a_client_that_leaves_takes_its_request_from_the_target(
         await client.leave()
     await gated.when("a", "cancelled")
     assert json.loads((await gated("GET", "/started")).body) == ["a"]
+
+
+# --- over a connection that was used before -----------------------------------------------------
+
+FIRST = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
+CLOSES = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok"
+EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@dataclass
+class Familiar:
+    """A service that answers what is first on a connection; what is second waits to be answered."""
+
+    answer: bytes = OK
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    heads: list[bytes] = field(default_factory=list)
+    waits: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection, and close it."""
+        self.heads.append(await read_head(reader))
+        writer.write(OK)
+        self.heads.append(await read_head(reader))
+        self.waits.set()
+        waiting = asyncio.ensure_future(self.go_on.wait())
+        leaving = asyncio.ensure_future(reader.read())
+        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if self.go_on.is_set():
+            writer.write(self.answer)
+        else:
+            self.left.set()
+        waiting.cancel()
+        leaving.cancel()
+        writer.close()
+
+
+@asynccontextmanager
+async def acquainted(
+    serve: Serve, services: Services, service: Familiar
+) -> AsyncIterator[Connection]:
+    """Give a client of a server whose connection to a service was used already."""
+    server = await serve(target={"upstream": await services.listen(service.talk)})
+    async with connected(server.url) as client:
+        await client.send(FIRST)
+        await client.head()
+        await client.reader.readexactly(2)
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "rest"),
+    [
+        (OK, 200, b"ok"),
+        (CLOSES, 200, b"2\r\nok\r\n0\r\n\r\n"),
+        (IN_CHUNKS, 200, b"2\r\nok\r\n0\r\n\r\n"),
+        (EMPTY, 204, b""),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"ok"),
+    ],
+    ids=["whole", "until it is closed", "in chunks", "empty", "after another"],
+)
+async def test_any_answer_passes_over_a_connection_that_was_used_before(
+    serve: Serve, services: Services, answer: bytes, status: int, rest: bytes
+) -> None:
+    service = Familiar(answer)
+    service.go_on.set()
+    async with acquainted(serve, services, service) as client:
+        await client.send(b"POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.head())[0].split()[1] == str(status)
+        assert await client.reader.readexactly(len(rest)) == rest
+        await client.send(FIRST)
+        assert (await client.head())[0] == "HTTP/1.1 200 OK"
+    asked = [lines_of(head)[0].split()[1] for head in service.heads]
+    assert asked.count("/second") == 1
+
+
+async def test_half_an_answer_over_a_connection_that_was_used_before_breaks_the_clients(
+    serve: Serve, services: Services
+) -> None:
+    service = Familiar(HALF)
+    service.go_on.set()
+    async with acquainted(serve, services, service) as client:
+        await client.send(b"POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.head())[0] == "HTTP/1.1 200 OK"
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await client.reader.readexactly(4)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "status"),
+    [
+        ("GET", b"", 200),
+        ("POST", b"", 502),
+        ("GET", b"garbage\r\n\r\n", 502),
+        ("GET", b"HTTP/1.1 999 Denied\r\n\r\n", 502),
+    ],
+)
+async def test_over_a_connection_that_was_used_before_only_what_may_be_is_repeated(
+    serve: Serve, services: Services, method: str, answer: bytes, status: int
+) -> None:
+    service = Familiar(answer)
+    service.go_on.set()
+    async with acquainted(serve, services, service) as client:
+        await client.send(f"{method} /second HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert (await client.head())[0].split()[1] == str(status)
+    asked = [lines_of(head)[0].split()[1] for head in service.heads]
+    assert asked == ["/first", "/second"] + (["/second"] if status == 200 else [])
+
+
+async def test_a_client_that_leaves_ends_its_exchange_over_a_connection_that_was_used_before(
+    serve: Serve, services: Services
+) -> None:
+    service = Familiar()
+    async with acquainted(serve, services, service) as client:
+        await client.send(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
+        await service.waits.wait()
+        await client.leave()
+        await service.left.wait()
+    assert len(service.heads) == 2
+
+
+async def test_a_client_that_has_said_all_is_answered_over_a_connection_that_was_used_before(
+    serve: Serve, services: Services
+) -> None:
+    service = Familiar()
+    async with acquainted(serve, services, service) as client:
+        await client.send(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
+        await service.waits.wait()
+        answer = asyncio.ensure_future(client.said_all())
+        await turns(10)
+        service.go_on.set()
+        assert (await answer).endswith(b"\r\n\r\nok")
 
 
 # --- what is sent on ----------------------------------------------------------------------------

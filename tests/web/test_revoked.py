@@ -14,7 +14,9 @@ from jobstore.model.passwords import hashed
 from tests.accounts import People
 from tests.client import GATED, Client
 from tests.conftest import Serve
+from tests.gates import create_app
 from tests.loop import turns
+from tests.peers import Services
 from tests.stores import rows, states
 from trials.clients import Answer
 from trials.sockets import connected
@@ -166,16 +168,21 @@ async def test_a_submission_that_waits_for_its_result_is_only_told_that_it_was_a
     assert states(store_path)[1][1] == "none"
 
 
+@pytest.mark.parametrize("kind", ["upstream", "in process"])
 async def test_a_request_that_passes_through_is_not_answered_when_the_login_is_taken_away(
-    people: People,
+    serve: Serve, services: Services, kind: str
 ) -> None:
-    alice = await people.with_token("alice", Role.ADMIN)
-    bob = await people.with_token("bob")
-    asked = asyncio.ensure_future(bob("GET", "/wait/a"))
-    await alice.when("a", "started")
-    await people.server.store.accounts.remove("bob")
-    await alice.let("a")
-    assert (await asked).status == 401
+    target = {"upstream": await services.application(create_app())} if kind == "upstream" else GATED
+    async with AsyncExitStack() as stack:
+        people = People(await serve(target=target), stack)
+        alice = await people.with_token("alice", Role.ADMIN)
+        bob = await people.with_token("bob")
+        await bob("GET", "/started")  # whose connection to the service is used again
+        asked = asyncio.ensure_future(bob("GET", "/wait/a"))
+        await alice.when("a", "started")
+        await people.server.store.accounts.remove("bob")
+        await alice.let("a")
+        assert (await asked).status == 401
 
 
 @pytest.mark.parametrize("size", [1000, 300_000])

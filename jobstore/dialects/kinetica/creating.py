@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -20,7 +21,7 @@ from jobstore.model.account import Identity
 from jobstore.model.errors import JobstoreError, NoTarget
 from jobstore.model.job import Dialect, Submission
 from jobstore.model.message import Headers, Request, end_to_end
-from jobstore.model.tracing import context_of
+from jobstore.model.tracing import CONTEXT, context_of
 from jobstore.store.transaction import Outcome
 from jobstore.targets.router import Router
 from jobstore.web import answers, standing
@@ -28,6 +29,11 @@ from jobstore.web.ask import Ask
 from jobstore.web.refusals import Internal
 
 _ENDPOINT: Final = re.compile(r"""/[!"$-~]{0,8191}""")  # a fragment would never be sent
+
+_TAKEN_ALONG: Final = ("authorization", *CONTEXT)
+_SAID: Final[Mapping[Encoding, Headers]] = {
+    each: (("Content-Type", each.value), ("Accept", each.value)) for each in Encoding
+}
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +107,7 @@ class Creating:
         if not _ENDPOINT.fullmatch(endpoint):
             raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
         route = self._router.owner("POST", endpoint)
-        said = (("Content-Type", encoding.value), ("Accept", encoding.value))
-        came = end_to_end(tuple(fields.items()))
-        headers = route.travelling((*said, *_credentials(came), *context_of(came)))
+        headers = route.travelling((*_SAID[encoding], *_taken_along(fields)))
         return Submission(
             request=Request(method="POST", path=endpoint, headers=headers, body=body),
             target=route.name,
@@ -132,6 +136,14 @@ def _payload(asked: Record) -> tuple[Encoding, bytes] | None:
 def _new_tag() -> str:
     """Return a new unique tag; later ones sort behind earlier ones, which suits an index."""
     return f"{clock.now():016x}{secrets.token_hex(8)}"
+
+
+def _taken_along(fields: MultiMapping[str]) -> Headers:
+    """Return the headers of a call that are the job's as well: credentials and its trace."""
+    if not any(map(fields.__contains__, _TAKEN_ALONG)):  # as most often
+        return ()
+    came = end_to_end(tuple(fields.items()))
+    return (*_credentials(came), *context_of(came))
 
 
 def _credentials(headers: Headers) -> Headers:

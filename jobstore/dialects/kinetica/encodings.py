@@ -5,8 +5,9 @@ memory is used than a limit allows.
 """
 
 import json
+import json.encoder
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final, cast
@@ -33,6 +34,8 @@ _LONGEST_LENGTH: Final = 5  # bytes of the length before what is compressed, a v
 
 class Encoding(StrEnum):
     """The encodings of requests."""
+
+    __hash__ = str.__hash__  # in C: one is looked up for each job
 
     JSON = "application/json"
     AVRO = "application/octet-stream"
@@ -104,20 +107,19 @@ def decode(encoding: Encoding, form: Form, body: bytes, limit: int = LARGEST) ->
 def wrapped(encoding: Encoding, form: Form, record: Record) -> bytes:
     """Return a successful answer, encoded."""
     if encoding is Encoding.JSON:
-        data, data_str = b"", _json(record)
-    else:
-        data, data_str = to_avro(form, record), ""
-    return _wrapper(encoding, "OK", "", form.name, data, data_str)
+        return _wrapper_in_json("OK", "", form.name, "", _json(record))
+    return _wrapper_in_avro("OK", "", form.name, to_avro(form, record), "")
 
 
 def wrapped_error(encoding: Encoding, message: str) -> bytes:
     """Return an error as an answer, encoded."""
-    return _wrapper(encoding, "ERROR", message, "none", b"", "")
+    if encoding is Encoding.JSON:
+        return _wrapper_in_json("ERROR", message, "none", "", "")
+    return _wrapper_in_avro("ERROR", message, "none", b"", "")
 
 
-def _wrapper(encoding: Encoding, *members: object) -> bytes:
-    record = dict(zip(WRAPPER.members, members, strict=True))
-    return _json(record).encode() if encoding is Encoding.JSON else to_avro(WRAPPER, record)
+def _wrapper_in_avro(*members: str | bytes) -> bytes:
+    return to_avro(WRAPPER, dict(zip(WRAPPER.members, members, strict=True)))
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -129,6 +131,13 @@ def _characters(value: bytes) -> str:
 
 
 _json: Final = json.JSONEncoder(separators=(",", ":"), default=_characters).encode
+# All members of a wrapper are text, so it takes no encoder to write one.
+_quoted: Final = json.encoder.encode_basestring_ascii
+_WRAPPER: Final = "{" + ",".join(f"{_quoted(name)}:%s" for name in WRAPPER.members) + "}"
+
+
+def _wrapper_in_json(*members: str) -> bytes:
+    return (_WRAPPER % tuple(map(_quoted, members))).encode()
 
 
 def _from_json(form: Form, body: bytes) -> Record:
@@ -148,26 +157,21 @@ def _member(name: str, kind: AvroType, value: object) -> Any:
     if value is None:
         return _MISSING[kind]
     try:
-        return _read(kind, value)
+        return _READ[kind](value)
     except ValueError:
         raise RequestInvalid(f"{name}: expected {_EXPECTED[kind]}") from None
 
 
-def _read(kind: AvroType, value: object) -> Any:
-    match kind, value:
-        case AvroType.STRING, str():
-            value.encode()  # JSON may hold halves of characters, which are no text
-            return value
-        case AvroType.BYTES, str():
-            return value.encode("latin-1")
-        case AvroType.LONG, _:
-            return _number(value)
-        case AvroType.LONGS, list():
-            return [_number(item) for item in value]
-        case AvroType.MAP, dict():
-            return {
-                _read(AvroType.STRING, key): _read(AvroType.STRING, of) for key, of in value.items()
-            }
+def _string(value: object) -> str:
+    if isinstance(value, str):
+        value.encode()  # JSON may hold halves of characters, which are no text
+        return value
+    raise ValueError
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode("latin-1")
     raise ValueError
 
 
@@ -178,6 +182,27 @@ def _number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError
+
+
+def _numbers(value: object) -> list[int]:
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    raise ValueError
+
+
+def _map(value: object) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {_string(key): _string(of) for key, of in value.items()}
+    raise ValueError
+
+
+_READ: Final[Mapping[AvroType, Callable[[object], Any]]] = {
+    AvroType.STRING: _string,
+    AvroType.BYTES: _bytes,
+    AvroType.LONG: _number,
+    AvroType.LONGS: _numbers,
+    AvroType.MAP: _map,
+}
 
 
 # --- Avro ---------------------------------------------------------------------------------------

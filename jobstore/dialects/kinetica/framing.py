@@ -15,7 +15,7 @@ from jobstore.dialects.kinetica.records import Form, RequestInvalid
 from jobstore.dialects.kinetica.request import KineticaCall
 from jobstore.model.errors import JobstoreError
 from jobstore.model.frozen import frozen
-from jobstore.model.message import Response, body_size, loggable
+from jobstore.model.message import Body, body_size, loggable
 from jobstore.web import room, standing
 from jobstore.web.ask import Ask
 from jobstore.web.refusals import Internal
@@ -123,12 +123,12 @@ async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.k
 
 
 @asynccontextmanager
-async def room_for(request: web.Request, response: Response | None) -> AsyncIterator[int]:
+async def room_for(request: web.Request, body: Body | None) -> AsyncIterator[int]:
     """Reserve memory for an answer that is built in memory; yield the size of its content.
 
     Raises:
         NoRoom: none is left at the moment.
     """
-    size = (body_size(response.body) or 0) if response else 0
+    size = 0 if body is None else body_size(body) or 0
     async with room.taken(request, size * _WIDE):
         yield size

@@ -10,9 +10,9 @@ from jobstore.dialects.kinetica.request import KineticaCall
 from jobstore.live import Reading, Store
 from jobstore.model.account import Identity
 from jobstore.model.errors import BeingDelivered
-from jobstore.model.job import Job
 from jobstore.model.lifecycle import Result
-from jobstore.model.message import Headers, Response, body_size, chunks
+from jobstore.model.message import Body, body_size, chunks
+from jobstore.store.jobs import Outline
 from jobstore.store.transaction import Outcome
 from jobstore.web import standing, wire
 from jobstore.web.ask import Ask
@@ -58,12 +58,11 @@ class Looking:
     ) -> web.StreamResponse:
         identity = request[standing.IDENTITY]
         reading = await self._store.results.read(job_id, identity.scope)
-        job, headers, response = reading.job, reading.request_headers, reading.response
-        _check_size(job, response)
+        _check_size(reading)
         if _takes(reading, identity):
-            return await self._take(request, call, reading)
-        async with room_for(request, response) as size:
-            record = await _described(job, headers, response)
+            return await self._take(request, call, reading.job)
+        async with room_for(request, reading.body) as size:
+            record = await _described(reading.job, reading.body)
             answer = await off_loop(size, call.answer, record)
             if size > LONG_WORK:  # while there is room for it
                 async with wire.read_in_time(request, size):
@@ -72,15 +71,15 @@ class Looking:
             return answer
 
     async def _take(
-        self, request: web.Request, call: KineticaCall, reading: Reading
+        self, request: web.Request, call: KineticaCall, job: Outline
     ) -> web.StreamResponse:
         """Answer with a job, whose result is taken by that."""
-        scope, job = standing.changing(request).scope, reading.job
+        scope = standing.changing(request).scope
         async with self._store.results.take(job.id, scope) as delivery:
             assert delivery is not None  # it has ended
-            response = delivery.response
-            async with room_for(request, response) as size:
-                record = await _described(job, reading.request_headers, response)
+            body = delivery.response.body if delivery.response else None
+            async with room_for(request, body) as size:
+                record = await _described(job, body)
                 kept = await off_loop(size, call.kept, record)
                 async with wire.read_in_time(request, size):
                     return await wire.deliver(request, kept, ())
@@ -93,36 +92,29 @@ def _takes(reading: Reading, identity: Identity) -> bool:
 
 def _described_at_once(call: KineticaCall, reading: Reading) -> bytes | None:
     """Describe a job whose answer is small; None if it is large, or something fails."""
-    body = reading.response.body if reading.response else b""
+    body = b"" if reading.body is None else reading.body
     if not isinstance(body, bytes) or len(body) > LONG_WORK:
         return None
     try:
-        described = outcomes.job_record(
-            reading.job, reading.request_headers, reading.response, body
-        )
-        return call.written(described)
+        return call.written(outcomes.job_record(reading.job, body))
     except Exception:  # noqa: BLE001 - it is raised again where all of them are logged
         return None
 
 
-def _check_size(job: Job, response: Response | None) -> None:
+def _check_size(reading: Reading) -> None:
     """Ensure that an answer is not too large to be sent in one piece.
 
     Raises:
         RequestInvalid: it is.
     """
-    size = body_size(response.body) if response else None
+    size, job_id = None if reading.body is None else body_size(reading.body), reading.job.id
     if size is not None and size > LARGEST:
         raise RequestInvalid(
-            f"the result of job {job.id} has {size} bytes, and at most {LARGEST} can be answered "
-            f"here: fetch it with PUT /_api/job/{job.id}"
+            f"the result of job {job_id} has {size} bytes, and at most {LARGEST} can be answered "
+            f"here: fetch it with PUT /_api/job/{job_id}"
         )
 
 
-async def _described(job: Job, asked: Headers, response: Response | None) -> Record:
-    body = await _content(response)
-    return await off_loop(len(body), outcomes.job_record, job, asked, response, body)
-
-
-async def _content(response: Response | None) -> bytes:
-    return b"".join([chunk async for chunk in chunks(response.body)]) if response else b""
+async def _described(job: Outline, body: Body | None) -> Record:
+    content = b"" if body is None else b"".join([chunk async for chunk in chunks(body)])
+    return await off_loop(len(content), outcomes.job_record, job, content)

@@ -1,18 +1,18 @@
 """The state and the result of a job, in Kinetica's words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from jobstore.dialects.kinetica.encodings import Encoding, first_string, from_avro, media_type
 from jobstore.dialects.kinetica.records import WRAPPER, Record, RequestInvalid
 from jobstore.dialects.kinetica.request import TAG
 from jobstore.model.clock import SECOND
 from jobstore.model.frozen import frozen
-from jobstore.model.job import Job
+from jobstore.model.job import Job, succeeded
 from jobstore.model.lifecycle import State
-from jobstore.model.message import Headers, Response, header, phrase_of
+from jobstore.model.message import Headers, header, phrase_of
 from jobstore.store.history import Beginning
+from jobstore.store.jobs import Outline
 from jobstore.web import documents
 
 _RUNNING: Final = "RUNNING"
@@ -23,6 +23,8 @@ _CANCELLED: Final = "CANCELLED"
 # How much of an answer is shown to say what went wrong, and of a query, in characters.
 _BEGINNING: Final = 200
 _SHOWN_QUERY: Final = 1000
+
+Described: TypeAlias = Job | Outline
 
 
 @frozen(kw_only=True)
@@ -40,7 +42,7 @@ class _Outcome:
     error: str | None = None
 
 
-def word(job: Job) -> str:
+def word(job: Described) -> str:
     """Return Kinetica's word for the state of a job, by the status of its response.
 
     As documented, a job counts as cancelled as soon as that was requested, and a queued job as
@@ -50,7 +52,7 @@ def word(job: Job) -> str:
         case State.QUEUED | State.RUNNING:
             return _RUNNING if job.cancel_asked_at is None else _CANCELLED
         case State.DONE:
-            return _DONE if job.succeeded else _ERROR
+            return _DONE if succeeded(job.status) else _ERROR
         case State.FAILED:
             return _ERROR
         case State.CANCELLED:
@@ -59,15 +61,16 @@ def word(job: Job) -> str:
             assert_never(job.state)
 
 
-def job_record(job: Job, asked: Headers, response: Response | None, body: bytes) -> Record:
+def job_record(job: Outline, body: bytes) -> Record:
     """Describe a job to its client.
 
     Args:
-        asked: the headers of its request.
-        response: the target's answer, or None.
-        body: the body of the answer.
+        body: the body of the target's answer; empty if there is none.
     """
-    outcome = _outcome(job, response, body)
+    return _record(job, job.request_headers, _outcome(job, body))
+
+
+def _record(job: Described, asked: Headers, outcome: _Outcome) -> Record:
     done = outcome.word == _DONE
     return {
         "endpoint": job.path,
@@ -83,8 +86,7 @@ def job_record(job: Job, asked: Headers, response: Response | None, body: bytes)
 
 def not_yet(job: Job) -> Record:
     """Describe an ended job whose result may be available again in a moment."""
-    running = replace(job, state=State.RUNNING, cancel_asked_at=None)
-    return job_record(running, (), None, b"")
+    return _record(job, (), _Outcome(word=_RUNNING))
 
 
 def jobs_record(
@@ -164,28 +166,28 @@ def _text(record: bytes) -> str | None:
         return None
 
 
-def _outcome(job: Job, response: Response | None, body: bytes) -> _Outcome:
+def _outcome(job: Outline, body: bytes) -> _Outcome:
     if job.state is State.FAILED:
         return _Outcome(word=_ERROR, error=job.detail or "no answer could be had")
     if job.state is not State.DONE:
         return _Outcome(word=word(job))
-    assert response is not None  # an answer is kept as long as it can be asked for
+    assert job.status is not None  # an answer is kept as long as it can be asked for
     wrapper = _wrapper(body)
     if wrapper is not None and wrapper["status"] == "OK":
         return _Outcome(word=_DONE, record=wrapper["data_str"].encode() or wrapper["data"])
-    if wrapper is None and job.succeeded:
+    if wrapper is None and succeeded(job.status):
         return _Outcome(word=_DONE, record=body)
     message = wrapper["message"] if wrapper else ""
-    return _Outcome(word=_ERROR, error=message or _said(response, body))
+    return _Outcome(word=_ERROR, error=message or _said(job.status, job.reason, body))
 
 
-def _said(response: Response, body: bytes) -> str:
+def _said(status: int, reason: str | None, body: bytes) -> str:
     """Describe an answer for people."""
-    reason = response.reason or phrase_of(response.status)
+    reason = reason or phrase_of(status)
     # No character has more than four bytes.
     beginning = body[: 4 * _BEGINNING].decode(errors="replace")[:_BEGINNING]
     shown = "".join(sign if sign.isprintable() else " " for sign in beginning).strip()
-    head = f"{response.status} {reason}".strip()
+    head = f"{status} {reason}".strip()
     return f"{head}: {shown}" if shown else head
 
 

@@ -23,6 +23,8 @@ class RequestInvalid(JobstoreError):
 class AvroType(Enum):
     """The type of a member: an Avro type, or a list or map of one."""
 
+    __hash__ = object.__hash__  # in C: one is looked up for each member
+
     STRING = "string"
     BYTES = "bytes"
     BOOLEAN = "boolean"
