@@ -311,7 +311,9 @@ class Taking:
             if elsewhere.on_its_way(tx, self._job_id):
                 jobs.visible(tx, self._job_id, self._scope)
                 raise BeingDelivered(self._job_id) from None
-            raise
+            if not tx.shared:
+                raise
+        return jobs.kept(tx, self._job_id, self._scope)  # it may have come back since
 
     def _taken_fresh(self, tx: Transaction) -> Answered | None:
         """Take an answer from memory; None if it is not there, or cannot be taken from there."""

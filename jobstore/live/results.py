@@ -1,7 +1,7 @@
 """Results: how readers fetch, delete and restore them."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -81,13 +81,17 @@ class Results:
         Raises:
             JobNotFound: it does not exist.
         """
-        row = await self._points.row(jobs.GET_JOB, job_id=checked(job_id))
-        job = jobs.if_visible(job_id, row, scope)
-        if job.result in AWAITED:
-            return job
-        if may_come_back(job) and await self._may_be_on_its_way(job_id):
-            return replace(job, result=Result.HELD)
-        raise JobNotFound(job_id)
+        seen: Job | None = None
+        while True:
+            row = await self._points.row(jobs.GET_JOB, job_id=checked(job_id))
+            job = jobs.if_visible(job_id, row, scope)
+            if job.result in AWAITED:
+                return job
+            if job == seen or not may_come_back(job):
+                raise JobNotFound(job_id)
+            if await self._may_be_on_its_way(job_id):
+                return replace(job, result=Result.HELD)
+            seen = job  # it may have come back since
 
     async def on_its_way(self, job_id: int) -> bool:
         """Return whether a job's result is being delivered."""
@@ -142,10 +146,17 @@ class Results:
         row = await self._points.row(submitting.OWN_TAGGED, tag=tag, owner=owner, account=account)
         if row is None and asker.scope is None:
             row = await self._points.row(submitting.ANY_TAGGED, tag=tag)
-        if row is None or not (row[1] in AWAITED or await self._may_be_on_its_way(row[0])):
+        if row is None or not (row[1] in AWAITED or await self._is_awaited(row[0])):
             raise JobNotFound(tag)
         job_id: int = row[0]
         return job_id
+
+    async def _is_awaited(self, job_id: int) -> bool:
+        """Return whether a job's result is available, or is being delivered."""
+        with suppress(JobNotFound):
+            await self.peek(job_id)
+            return True
+        return False
 
     async def pending(self, count: int, scope: int | None = None) -> list[int]:
         """List the first jobs that have not ended, by id."""

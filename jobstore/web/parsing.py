@@ -84,22 +84,26 @@ class FrontConnection(ClientConnection):
         self._head_size = 0
         self._refused = False
         # For aiohttp, what follows a refusal is the body of a request, which nobody reads.
-        self._dropped = StreamReader(self, self._limits.size, loop=self._loop)
+        self._dropped: StreamReader | None = None
 
     def close(self) -> None:
         """Close the connection once its requests are answered."""
         super().close()
-        self._dropped.feed_eof()
+        self._drop_no_more()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait no longer for what the client still sends."""
-        self._dropped.feed_eof()
+        self._drop_no_more()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override] # as its own base has it
         """Wait no longer for what the client still sends."""
-        self._dropped.feed_eof()
+        self._drop_no_more()
         return super().eof_received()
+
+    def _drop_no_more(self) -> None:
+        if self._dropped is not None:
+            self._dropped.feed_eof()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, up to the longest allowed head."""
@@ -138,6 +142,7 @@ class FrontConnection(ClientConnection):
 
     def _end_with(self, refusal: _ErrInfo) -> None:
         self._refused = True
+        self._dropped = StreamReader(self, self._limits.size, loop=self._loop)
         self._messages.append((refusal, self._dropped))
 
     async def finish_response(
@@ -151,7 +156,7 @@ class FrontConnection(ClientConnection):
 
     def _close_side(self) -> None:
         if self.transport is None or not self.transport.can_write_eof():  # with TLS
-            self._dropped.feed_eof()
+            self._drop_no_more()
         elif not self.transport.is_closing():
             self.transport.write_eof()
 

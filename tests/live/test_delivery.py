@@ -229,6 +229,25 @@ async def test_who_waits_for_a_result_is_woken_when_its_delivery_to_another_has_
         assert (await taken(store, job_id))[1] == answer.body
 
 
+async def test_a_result_that_comes_back_while_somebody_looks_is_not_called_gone(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(store_path) as store:
+        job_id = await finished(store, HELLO)
+        reader = await begun(_linger(store, job_id, taking := asyncio.Event()))
+        await taking.wait()
+        read = store.results._points.row  # noqa: SLF001 - to have what it reads arrive late
+
+        async def late(*asked: Any, **values: Any) -> Any:
+            row = await read(*asked, **values)
+            reader.cancel()
+            await asyncio.wait([reader])
+            return row
+
+        monkeypatch.setattr(store.results._points, "row", late)  # noqa: SLF001 - as above
+        assert (await store.results.peek(job_id)).result is Result.HELD
+
+
 async def test_who_waits_for_a_result_is_told_that_it_is_gone_once_another_has_it(
     store_path: Path,
 ) -> None:

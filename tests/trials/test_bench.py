@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,10 +150,12 @@ def test_what_a_run_has_found_is_kept_if_it_is_broken_off(tmp_path: Path) -> Non
     rows = ("--rows", "bare", "inprocess", *SIZE)
     command: list[str | Path] = [ROOT / "scripts" / "bench", *rows]
     command += ["--json", output, "--folder", tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
         assert run.stdout is not None
         first = run.stdout.readline()
-        run.kill()
+        os.killpg(run.pid, signal.SIGKILL)  # with all that it has started
     kept = json.loads(output.read_text())["rows"]
     assert first.startswith(kept[0]["name"])
 
