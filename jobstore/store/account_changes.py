@@ -1,8 +1,8 @@
 """Changes of accounts and tokens: each function is one step of a transaction."""
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from jobstore.model.account import Role
 from jobstore.model.errors import AccountProblem
@@ -23,24 +23,22 @@ ADD: Final = Statement(
         changed_at=now,
     )
 )
-SET_PASSWORD: Final = Statement(
-    update(schema.ACCOUNT)
-    .where(_this)
-    .values(password=bindparam("password"), changed_at=now)
-    .returning(_account.id)
-)
-CHANGE_PASSWORD: Final = Statement(
-    update(schema.ACCOUNT)
-    .where(_this, _account.password == bindparam("was"))
-    .values(password=bindparam("password"), changed_at=now)
-    .returning(_account.id)
-)
-SET_ROLE: Final = Statement(
-    update(schema.ACCOUNT)
-    .where(_this)
-    .values(role=bindparam("role"), changed_at=now)
-    .returning(_account.id)
-)
+
+
+def _change(*also: ColumnElement[bool], **values: ColumnElement[Any]) -> Statement:
+    """Change an account, if it meets further conditions as well."""
+    return Statement(
+        update(schema.ACCOUNT)
+        .where(_this, *also)
+        .values(**values, changed_at=now)
+        .returning(_account.id)
+    )
+
+
+_password: Final[ColumnElement[Any]] = bindparam("password")
+SET_PASSWORD: Final = _change(password=_password)
+CHANGE_PASSWORD: Final = _change(_account.password == bindparam("was"), password=_password)
+SET_ROLE: Final = _change(role=bindparam("role"))
 REMOVE: Final = Statement(delete(schema.ACCOUNT).where(_this).returning(_account.id))
 FIND: Final = Statement(select(_account.id).where(_this))
 ADMINS: Final = Statement(select(_account.id).where(_account.role == bindparam("role")))
