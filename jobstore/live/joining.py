@@ -37,10 +37,13 @@ from jobstore.store.steps import ALONE, IN_A_NODE, Steps
 
 # All that a node asks for is found by an index, row by row. But PostgreSQL keeps a plan that it has
 # made while a table was small, until somebody analyses that, and reads all of the table with it for
-# so long. So what counts is how many rows are looked at, and not from how many pages they come.
+# so long. So what counts is how many rows are looked at, and not from how many pages they come; and
+# no join reads all of an index.
 BY_INDEX: Final = MappingProxyType(
     {
         "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
         "seq_page_cost": "0",
         "random_page_cost": "0",
         "cpu_tuple_cost": "0.1",
