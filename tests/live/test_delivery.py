@@ -188,8 +188,8 @@ async def test_a_result_is_not_called_gone_before_it_is_known_here_that_somebody
             pass  # and the loop does not turn
         assert (await store.results.peek(job_id)).result is Result.HELD
         reader.cancel()
-        await asyncio.wait([reader])
-        assert (await taken(store, job_id))[1] == HELLO.body
+        await asyncio.wait([reader])  # which, before it was told, gives the result back later
+        assert await taken_in_the_end(store, job_id) == HELLO.body
 
 
 async def test_a_large_result_that_its_reader_never_began_to_read_is_free_for_all(
