@@ -3,6 +3,8 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from itertools import takewhile
 from time import monotonic
 from typing import Final
@@ -56,9 +58,9 @@ class Upcoming:
             await ended.wait()
 
     def when_ended(self, job_id: int, call: Callable[[], object]) -> None:
-        """Call a function when `ended` would return, possibly at once."""
+        """Call a function when `ended` would return, possibly at once; in this context."""
         if job_id in self._since:
-            self._waiting[job_id].append(call)
+            self._waiting[job_id].append(partial(copy_context().run, call))
         else:
             call()
 

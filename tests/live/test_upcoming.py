@@ -1,6 +1,7 @@
 import asyncio
 
 from jobstore.live.upcoming import Upcoming
+from jobstore.store import waited
 from jobstore.store.facts import Waiting
 from tests.stores import begun
 
@@ -31,6 +32,18 @@ async def test_nobody_waits_for_a_job_that_is_unknown_or_has_ended() -> None:
     upcoming.ending(1)
     assert (await begun(upcoming.ended(1))).done()
     assert (await begun(upcoming.ended(2))).done()
+
+
+async def test_what_each_one_asks_next_shares_the_patience_of_their_own_request() -> None:
+    upcoming, asking = Upcoming(), list[waited.Waits | None]()
+    upcoming.came(Waiting(1))
+    requests = [waited.Waits() for _ in range(3)]
+    for request in requests:
+        waited.go_on(request)
+        upcoming.when_ended(1, lambda: asking.append(waited.of_request()))
+    waited.begin()  # that of whoever ends the job
+    upcoming.ending(1)
+    assert [*map(id, asking)] == [*map(id, requests)]
 
 
 async def test_one_who_leaves_does_not_keep_the_others_from_waiting() -> None:
