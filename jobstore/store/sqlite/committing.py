@@ -50,13 +50,11 @@ class Committer:
 
     Attributes:
         stale: whether a crash could bring back what was refused.
-        seconds: how long the last commit has taken.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.stale = False
-        self.seconds = 0.0
 
     def together(
         self,
@@ -72,8 +70,7 @@ class Committer:
                 not be begun or committed; nothing of it remains but for the caller to roll back.
         """
         batch = self.begun(connection, operations, now, changes)
-        self.commit(connection)
-        batch.seconds = self.seconds
+        batch.seconds = self.commit(connection)
         return batch
 
     def begun(
@@ -113,16 +110,16 @@ class Committer:
         transaction.write_tally()
         return batch
 
-    def commit(self, connection: sqlite3.Connection) -> None:
-        """Commit the transaction that has begun, and sync it."""
+    def commit(self, connection: sqlite3.Connection) -> float:
+        """Commit the transaction that has begun, and sync it; return how many seconds it took."""
         began = monotonic()
         try:
             connection.execute("COMMIT")
-            self.seconds = monotonic() - began
         except sqlite3.Error as error:
             if _may_be_written(error):
                 self.stale = True
             raise _CommitFailed from error
+        return monotonic() - began
 
     def each_alone(
         self,

@@ -128,8 +128,7 @@ class FileWriter(Writer):
         if not begin(connection.here):  # since another process writes at the moment
             return await connection.call(committer.together, operations, now, Changes())
         done = committer.execute(connection.here, operations, now, Changes())
-        await connection.call(committer.commit)
-        done.seconds = committer.seconds
+        done.seconds = await connection.call(committer.commit)
         return done
 
     def _long(self, connection: sqlite3.Connection, batch: list[Entry], now: int) -> Batch:
@@ -141,8 +140,7 @@ class FileWriter(Writer):
             batch += late
             joined = committer.execute(connection, _operations(late), self._clock(), done.changes)
             done.outcomes += joined.outcomes
-        committer.commit(connection)
-        done.seconds = committer.seconds
+        done.seconds = committer.commit(connection)
         return done
 
     def _late(self) -> list[Entry]:
