@@ -244,7 +244,7 @@ class Taking:
         self._release()
         if self.is_large and self._deliveries.boot.shared:  # the reader may never come back for it
             job_id, boot = self._job_id, self._boot
-            self._deliveries.writer.queue(lambda tx: elsewhere.let_go(tx, job_id, boot))
+            self._deliveries.writer.queue(lambda tx: elsewhere.unreserve(tx, job_id, boot))
 
     async def __aexit__(
         self,

@@ -38,7 +38,7 @@ _held: Final = still_with_result(Result.HELD)
 RESERVE: Final = Statement(
     update(schema.JOB).where(this_job, _held, no_reader).values(reader=own_boot)
 )
-LET_GO: Final = Statement(
+UNRESERVE: Final = Statement(
     update(schema.JOB).where(this_job, _held, _job.reader == number("reader")).values(reader=null())
 )
 ON_ITS_WAY: Final = Statement(
@@ -70,13 +70,13 @@ def reserve(tx: Transaction, job_id: int) -> bool:
     return tx.execute(RESERVE, job_id=job_id).rowcount == 1
 
 
-def let_go(tx: Transaction, job_id: int, reader: int) -> None:
+def unreserve(tx: Transaction, job_id: int, reader: int) -> None:
     """End the reservation of a held result.
 
     Args:
         reader: the start of the node that reserved it.
     """
-    tx.execute(LET_GO, job_id=job_id, reader=reader)
+    tx.execute(UNRESERVE, job_id=job_id, reader=reader)
 
 
 def on_its_way(tx: Transaction, job_id: int) -> bool:

@@ -68,7 +68,7 @@ def give_back(tx: Transaction, job_id: int, reader: int, detail: str) -> None:
         tx.tally.passed(Result.TAKEN, Result.HELD)
     tx.tell(GivenBack(job_id))
     if tx.shared:
-        elsewhere.let_go(tx, job_id, reader)
+        elsewhere.unreserve(tx, job_id, reader)
         tx.tell(Changed(job_id))  # who waits for it at another node
     if tx.execute(jobs.LOCK, job_id=job_id).fetchone() is not None:  # it may be forgotten by now
         events.note(tx, job_id, "delivery broken", detail)
