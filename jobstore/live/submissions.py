@@ -238,7 +238,7 @@ class Submissions:
         known = keys.known(tx, submission, key) if key else None
         if known is not None:
             return known
-        if submission.tag is not None:
+        if submission.tag_may_be_taken:
             submitting.check_tag(tx, submission)
         body = submission.request.body
         assert isinstance(body, bytes)
@@ -296,8 +296,8 @@ class Submissions:
 
     def _turn(self, submission: Submission) -> Turn:
         """Return the turn of a submission: alone if it reads what another one may change."""
-        ordinary = submission.key is None and submission.tag is None and not submission.waits
-        return Turn.CHANGE if ordinary and not self._admission.bounded else Turn.ALONE
+        looks = submission.key is not None or submission.tag_may_be_taken or self._admission.bounded
+        return Turn.ALONE if looks or submission.waits else Turn.CHANGE
 
     def _operation(
         self,
@@ -317,7 +317,7 @@ class Submissions:
             if known is not None:
                 return known
             self._admission.check_room(tx, account)
-            if submission.tag is not None:
+            if submission.tag_may_be_taken:
                 submitting.check_tag(tx, submission)
             starts = not submission.waits and self._dispatcher.may_start(tx, target, account)
             if starts:

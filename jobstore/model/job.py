@@ -95,7 +95,8 @@ class Submission:
         account: the account it belongs to; the owner's name is for people.
         wanted: whether to keep the result.
         priority: lower runs first; equal ones run in order of submission.
-        tag: a name chosen by the client, by which the job can also be found.
+        tag: a name by which the job can also be found.
+        tag_is_new: whether the tag was made for this job, so that no other one can have it.
         once: whether reading the result takes it, in a dialect that otherwise only looks at it.
         definition: the id of the definition that it is a run of.
         trigger: what started that run.
@@ -115,6 +116,7 @@ class Submission:
     wanted: bool = True
     priority: int = 0
     tag: str | None = None
+    tag_is_new: bool = False
     once: bool = False
     definition: int | None = None
     trigger: Trigger | None = None
@@ -124,6 +126,11 @@ class Submission:
     delay: int | None = None
     key: str | None = None
     source: str | None = None
+
+    @property
+    def tag_may_be_taken(self) -> bool:
+        """Whether another job may have its tag."""
+        return self.tag is not None and not self.tag_is_new
 
     @property
     def timed(self) -> bool:

@@ -102,7 +102,7 @@ class Creating:
             identity: its sender.
             source: the address that it came from.
         """
-        tag, once = call.tag or _new_tag(), call.flag("remove_job_on_complete")
+        chosen, once = call.tag, call.flag("remove_job_on_complete")
         endpoint, (encoding, body) = call.asked["endpoint"], payload
         if not _ENDPOINT.fullmatch(endpoint):
             raise RequestInvalid("endpoint: expected the path of a call, such as /alter/table")
@@ -114,7 +114,8 @@ class Creating:
             dialect=Dialect.KINETICA,
             owner=identity.name,
             account=identity.account,
-            tag=tag,
+            tag=chosen or _new_tag(),
+            tag_is_new=chosen is None,
             once=once,
             source=source,
         )
