@@ -1,6 +1,6 @@
 """Bodies on their way into and out of the store; large ones are never completely in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, TypeAlias, TypeGuard
@@ -63,8 +63,8 @@ SWEEP_CHUNKS: Final = Statement(
 )
 SWEEP_BODIES: Final = Statement(delete(schema.BODY).where(_body.id.in_(listed("ids"))))
 CHUNK_SIZE: Final = 256 * 1024
-# How much is written with one commit: enough to be fast, little enough to stall nobody.
-COMMIT_SIZE: Final = 4 * CHUNK_SIZE
+# How many chunks share a commit: enough to be fast, few enough to stall nobody.
+CHUNKS_AT_ONCE: Final = 4
 # How many chunks are swept away first; then as many as can be in the time of a step.
 SWEPT_FIRST: Final = 8
 Side: TypeAlias = Literal["request", "response"]
@@ -199,7 +199,7 @@ class Bodies:
         self._open.add(opened)
         try:
             body_id = await write(lambda tx: _begin(tx, side, opened))
-            return Spooled(body_id, await self._spool(write, body_id, buffer, pieces), opened)
+            return Spooled(body_id, await _spool(write, body_id, _cut(buffer, pieces)), opened)
         except BaseException:
             self._open.discard(opened)
             raise
@@ -228,21 +228,38 @@ class Bodies:
         tx.execute(SWEEP_BODIES, ids=encode_ids(whole))
         return len(rows)
 
-    async def _spool(
-        self, write: _Write, body_id: int, buffer: bytearray, pieces: AsyncIterator[bytes]
-    ) -> int:
-        written = 0
-        while await _filled(buffer, pieces):
-            await write(_putting(body_id, written, bytes(buffer[:COMMIT_SIZE])))
-            del buffer[:COMMIT_SIZE]
-            written += COMMIT_SIZE
-        await write(_putting(body_id, written, bytes(buffer)))
-        return written + len(buffer)
+
+async def _spool(write: _Write, body_id: int, cut: AsyncIterator[list[bytes]]) -> int:
+    """Write chunks, and return how many bytes they are in all."""
+    seq = size = 0
+    async for chunks in cut:
+        size += await write(_putting(body_id, seq, chunks))
+        seq += len(chunks)
+    return size
+
+
+async def _cut(buffer: bytearray, pieces: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Cut a body into chunks, as many at a time as share a commit.
+
+    Args:
+        buffer: its beginning.
+        pieces: its other pieces.
+    """
+    chunks: list[bytes] = []
+    while await _filled(buffer, pieces):
+        chunks.append(bytes(memoryview(buffer)[:CHUNK_SIZE]))
+        del buffer[:CHUNK_SIZE]
+        if len(chunks) == CHUNKS_AT_ONCE:
+            yield chunks
+            chunks = []
+    if buffer:
+        chunks.append(bytes(buffer))
+    yield chunks
 
 
 async def _filled(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:
-    """Read until there is enough for one commit; return False at the end of the body."""
-    while len(buffer) < COMMIT_SIZE:
+    """Read until there is enough for a chunk; return False at the end of the body."""
+    while len(buffer) < CHUNK_SIZE:
         piece = await anext(pieces, None)
         if piece is None:
             return False
@@ -270,16 +287,17 @@ def _begin(tx: Transaction, side: Side, opened: _OpenBody) -> int:
     return opened.body_id
 
 
-def _putting(body_id: int, offset: int, data: bytes) -> Operation[int]:
-    """Return the operation that stores a part of a body as chunks."""
+def _putting(body_id: int, first: int, chunks: Sequence[bytes]) -> Operation[int]:
+    """Return the operation that stores chunks of a body, and returns their size.
+
+    Args:
+        first: the number of the first one.
+    """
 
     def put(tx: Transaction) -> int:
-        view = memoryview(data)
-        first = offset // CHUNK_SIZE
-        for seq, start in enumerate(range(0, len(data), CHUNK_SIZE), first):
-            chunk = view[start : start + CHUNK_SIZE]
+        for seq, chunk in enumerate(chunks, first):
             tx.execute(PUT_CHUNK, body_id=body_id, seq=seq, data=chunk)
-        return len(data)
+        return sum(map(len, chunks))
 
     return put
 

@@ -17,6 +17,10 @@ from jobstore.web import standing, wire
 _BEFORE_PATH: Final = re.compile("[/?#]")
 # Up to so many bytes a body is read in one go: less than what aiohttp has buffered anyway.
 _SMALL: Final = 64 * 1024
+# The largest piece of a body, in bytes, and how much is received before it is read, while the piece
+# before is being written: at most twice as much, as aiohttp has it.
+_PIECE: Final = 2**18
+_AHEAD: Final = 2**20
 
 
 @contextmanager
@@ -162,21 +166,22 @@ async def gathered(request: web.Request) -> Body:
 
 
 async def pieces(
-    request: web.BaseRequest, seconds: float = wire.BODY_SECONDS, most: int = 2**20
+    request: web.BaseRequest, seconds: float = wire.BODY_SECONDS, ahead: int = _AHEAD
 ) -> AsyncIterator[bytes]:
     """Read a body that jobstore consumes, as it arrives.
 
     Args:
         seconds: how long to wait for the next piece.
-        most: the largest piece, in bytes.
+        ahead: how much is received before it is read, in bytes.
 
     Raises:
         BodyBroken: it ended before its announced end.
         BodyStalled: nothing more of it arrives.
     """
     content = request.content
+    content.set_read_chunk_size(ahead)
     while not content.at_eof():
-        yield await _next(content, seconds, most)
+        yield await _next(content, seconds, min(_PIECE, ahead))
     error = content.exception()  # which at_eof passes over
     if error is not None:
         with _telling_broken():

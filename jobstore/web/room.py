@@ -92,7 +92,7 @@ async def whole(request: web.Request, limit: int) -> AsyncIterator[bytes]:
         raise BodyTooLarge(limit)
     room, body, held = request.app[ROOM], bytearray(), 0
     try:
-        async for piece in intake.pieces(request, most=_FREE):
+        async for piece in intake.pieces(request, ahead=_FREE):
             if len(body) + len(piece) > limit:
                 raise BodyTooLarge(limit)
             more = max(0, len(body) + len(piece) - _FREE) - held

@@ -10,7 +10,7 @@ import pytest
 from jobstore.live import Limits, Store
 from jobstore.model.errors import BodyBroken, BodyTooLarge, QueueFull, ShuttingDown, TargetBroken
 from jobstore.model.message import Response, body_size, chunks
-from jobstore.store.bodies import CHUNK_SIZE, COMMIT_SIZE
+from jobstore.store.bodies import CHUNK_SIZE, CHUNKS_AT_ONCE
 from tests.pieces import Pieces
 from tests.stores import (
     START,
@@ -59,6 +59,7 @@ def bodies(path: Path) -> list[tuple[int | None, str, int, int]]:
 
 # --- in and out again ---------------------------------------------------------------------------
 
+AT_ONCE: Final = CHUNKS_AT_ONCE * CHUNK_SIZE
 SIZES: Final = [
     0,
     1,
@@ -67,10 +68,10 @@ SIZES: Final = [
     CHUNK_SIZE - 1,
     CHUNK_SIZE,
     CHUNK_SIZE + 1,
-    COMMIT_SIZE - 1,
-    COMMIT_SIZE,
-    COMMIT_SIZE + 1,
-    3 * COMMIT_SIZE + CHUNK_SIZE + 1,
+    AT_ONCE - 1,
+    AT_ONCE,
+    AT_ONCE + 1,
+    3 * AT_ONCE + CHUNK_SIZE + 1,
 ]
 
 
