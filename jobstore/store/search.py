@@ -188,12 +188,12 @@ NEWEST_RUN: Final = Statement(
 )
 
 # What failed or was answered with an error, in the words of the index of just that.
-_went_wrong: Final = or_(
+went_wrong: Final = or_(
     in_state(State.FAILED),
     and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
 )
 NEWEST_WRONG: Final = Statement(
-    select(func.max(_job.id)).where(_went_wrong, _job.id <= bindparam("last"))
+    select(func.max(_job.id)).where(went_wrong, _job.id <= bindparam("last"))
 )
 
 
@@ -251,7 +251,7 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "highest_status": _job.status <= bindparam("highest_status"),
     "definitions": _job.definition.in_(listed("definitions")),
     "running_at": _running_at,
-    "errors": _went_wrong,
+    "errors": went_wrong,
     "no_errors": and_(
         _job.state != constant(State.FAILED),
         or_(
