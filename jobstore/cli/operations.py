@@ -12,6 +12,7 @@ from jobstore.cli.options import json_option, limited, reaching
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
+from jobstore.cli.wording import without_fraction
 from jobstore.config import Config
 from jobstore.model.bulk import BulkState, described
 from jobstore.model.errors import OperationNotFound
@@ -60,7 +61,7 @@ def list_command(where: Where, limit: int, *, as_json: bool) -> None:
         row=lambda each: (
             *(each[name] for name in ("id", "action", "count", "done", "skipped")),
             _state(each),
-            f"{each['created_at'][:19]}Z",
+            without_fraction(each["created_at"]),
             each["owner"],
         ),
         fields=lambda each: each,
