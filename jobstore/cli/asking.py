@@ -76,6 +76,11 @@ class _Form:
     def for_people(self) -> bool:
         return not (self.as_json or self.as_csv or self.parquet)
 
+    @property
+    def most(self) -> int | None:
+        """How many rows to ask for: for people one more than are shown, which tells of others."""
+        return (self.limit or _ROWS) + 1 if self.for_people else self.limit
+
     @contextmanager
     def writer(self, columns: Columns, place: Place) -> Iterator[RowWriter]:
         """Yield what writes the rows of an answer for scripts."""
@@ -172,9 +177,8 @@ def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> N
 
     if form.parquet is not None:
         raise Complaint("--parquet: this works on a store only, not with --url")
-    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
     there = RemoteJobs(remote)
-    pages = there.pages(query, limit)
+    pages = there.pages(query, form.most)
     if not form.for_people:
         columns = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
         writer = JsonLines(columns) if form.as_json else Csv(columns)
@@ -197,13 +201,12 @@ def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> N
 
 
 def _newest(history: History, form: _Form, search: Search) -> AsyncIterator[list[Job]]:
-    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
-    return history.pages(search, limit)
+    return history.pages(search, form.most)
 
 
 async def _longest(history: History, form: _Form, search: Search) -> AsyncIterator[list[Job]]:
-    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit or _MOST_LONGEST
-    yield await questions.longest(history, search, clock.now(), min(limit, _MOST_LONGEST))
+    limit = min(form.most or _MOST_LONGEST, _MOST_LONGEST)
+    yield await questions.longest(history, search, clock.now(), limit)
 
 
 async def _jobs(
