@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import click
@@ -12,7 +12,7 @@ import click
 from jobstore.cli.filters import filter_options, query_of, search_of
 from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import FILE, examples, json_option, reaching
+from jobstore.cli.options import FILE, Where, examples, json_option, reaching
 from jobstore.cli.parquet import parquet_file
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint
@@ -125,7 +125,7 @@ class _Form:
     "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file; needs jobstore[parquet]."
 )
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
-def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
+def history_command(where: Where, /, **asked: Any) -> None:
     """Search all jobs in the store, newest first.
 
     Write a time as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday 18:00',

@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from jobstore.cli.beside import beside, operator
-from jobstore.cli.options import json_option, limited, reaching
+from jobstore.cli.options import Where, json_option, limited, reaching
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
@@ -23,7 +23,6 @@ from jobstore.store.jobs import LARGEST_ID
 if TYPE_CHECKING:
     from jobstore.cli.remote import Remote
 
-Where = Union[Config, "Remote"]
 # An operation as the API describes it.
 _Described = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, Union
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar, Union
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., object])
+# Where a command works: on the store of a configuration, or on a server elsewhere.
+Where: TypeAlias = Union[Config, "Remote"]
 
 FILE: Final = click.Path(path_type=Path)
 
@@ -79,7 +81,7 @@ def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[...,
 
 
 def reaching(
-    command: Callable[Concatenate[Union[Config, "Remote"], P], None],
+    command: Callable[Concatenate[Where, P], None],
 ) -> Callable[..., None]:
     """Give a command a remote server as its first argument, or else the configuration."""
 

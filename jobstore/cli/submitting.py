@@ -2,14 +2,14 @@
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from jobstore.cli import content
 from jobstore.cli.beside import beside, is_served, target_of
 from jobstore.cli.drafts import body_of, headers_of, read_data
-from jobstore.cli.options import examples, json_option, reaching, text
+from jobstore.cli.options import Where, examples, json_option, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.wording import as_fields
@@ -47,9 +47,7 @@ _LOOK_SECONDS: Final = 0.1
 @click.option("--delay", type=text, metavar="DURATION", help="How long to wait: 30s, 15m.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for the answer and print it.")
 @json_option
-def submit_command(
-    where: Union[Config, "Remote"], /, *, waits: bool, as_json: bool, **members: Any
-) -> None:
+def submit_command(where: Where, /, *, waits: bool, as_json: bool, **members: Any) -> None:
     """Submit a job: METHOD and PATH, with its query, such as POST /reports?year=2026.
 
     A running server starts it at once; otherwise it waits for the next start. With --wait, the body

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
 from jobstore.cli.beside import beside, operator
-from jobstore.cli.options import json_option, limited, reaching, text
+from jobstore.cli.options import Where, json_option, limited, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
@@ -19,10 +19,6 @@ from jobstore.model.target_state import TargetChange, described
 from jobstore.store import audit, target_states
 from jobstore.store.audit import AuditEntry
 
-if TYPE_CHECKING:
-    from jobstore.cli.remote import Remote
-
-Where = Union[Config, "Remote"]
 # A target as the API describes it.
 _Described = Mapping[str, Any]
 
