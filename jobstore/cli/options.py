@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import click
 
 from jobstore.cli.ranges import Calendar, check_order, length_of
-from jobstore.config import Config, load, place
+from jobstore.config import Config, load, store_key
 from jobstore.model import clock
 from jobstore.model.kinds import kind_of
 from jobstore.model.written import SizeOrUnlimited
@@ -53,7 +53,7 @@ def located(value: str) -> dict[str, str | Path]:
     Raises:
         BadParameter: it is the URL of something else than a PostgreSQL database.
     """
-    found = place(value)
+    found = store_key(value)
     if "path" in found and "://" in value:
         raise click.BadParameter("expected a file, or a URL such as postgresql://localhost/jobs")
     if "url" in found:
