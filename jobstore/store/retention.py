@@ -115,7 +115,7 @@ PURGING: Final = _counted(_job.purgeable_at.is_not(None), _job.purgeable_at < bi
 # --- times that cannot be right -------------------------------------------------------------------
 
 
-# Times that are so far ahead are those of a clock that was wrong; less is waited for.
+# A time this far ahead comes from a clock that was wrong; one that is less ahead is waited for.
 _FAR_AHEAD: Final = 24 * 3600 * SECOND
 
 

@@ -203,7 +203,7 @@ def _earlier_attempt(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(or_(_job.attempt > ONE, in_state(State.QUEUED)), found)
 
 
-# While an attempt runs, nobody knows when it will have ended.
+# An attempt that is running has no end yet.
 _at: Final[BindParameter[Any]] = bindparam("running_at")
 
 _ran_on: Final = or_(in_state(State.RUNNING), _job.finished_at > _at)
@@ -213,7 +213,7 @@ _running_at: Final = or_(
     _earlier_attempt(_attempt.started_at <= _at, _attempt.ended_at > _at),
 )
 
-# What a later start of the server has made of it by now is different from job to job.
+# A later start of the server may have failed, cancelled or repeated the job by now.
 _died: Final[BindParameter[Any]] = bindparam("died")
 
 _restarted: Final[BindParameter[Any]] = bindparam("restarted_at")
