@@ -79,15 +79,15 @@ def changing(request: web.Request) -> Identity:
     return identity
 
 
-def operator(request: web.Request, refusal: str = "only an admin may do this") -> str:
+def operator(request: web.Request) -> str:
     """Return the name of the admin who sends a request, for the audit log.
 
     Raises:
-        Forbidden: they are not an admin; the message is ``refusal``.
+        Forbidden: they are not an admin.
     """
     identity = changing(request)
     if not identity.administers:
-        raise Forbidden(refusal)
+        raise Forbidden("only an admin may do this")
     return identity.name or f"somebody at {source(request) or 'this machine'}"
 
 
