@@ -34,6 +34,7 @@ from jobstore.model import clock, passwords
 from jobstore.model.errors import NotOpen
 from jobstore.model.frozen import frozen
 from jobstore.service import heap, memory
+from jobstore.service.certificates import Certificates
 from jobstore.service.hangup import on_hangup
 from jobstore.service.listening import ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
@@ -46,6 +47,7 @@ from jobstore.targets.loading import application_named
 from jobstore.targets.router import Router, TargetRoute
 from jobstore.web import admin, descriptors, late
 from jobstore.web.access import PASSING, Access
+from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.door import Door
 from jobstore.web.patience import PatientDoor
@@ -223,24 +225,14 @@ async def serving(
             "limits": config.http.limits,
             "keepalive_timeout": config.server.keep_alive,
         }
-        web_server = door.server(**options)
-        refusals.server = web_server
+        refusals.server = server = door.server(**options)
         stack.enter_context(late.reserve())
-        main = await _runner(stack, web_server)
-        stack.callback(end_tunnels, web_server)
-        operators = await _runner(stack, admin.AdminDoor(door).server(**options))
+        await _listen(stack, server, sockets.main, certificates)
+        stack.callback(end_tunnels, server)
+        await _listen(stack, admin.AdminDoor(door).server(**options), sockets.admin, certificates)
         stack.callback(store.changes.dismiss)
         stack.callback(store.waits.dismiss)  # before those are waited for who wait for their jobs
-        for runner, listeners in ((main, sockets.main), (operators, sockets.admin)):
-            for listener in listeners:
-                secure = certificates.context if listener.secure and certificates else None
-                await web.SockSite(runner, listener.socket, ssl_context=secure).start()
-
-        def trust(config: Config) -> None:
-            browsers.follow(rules_of(config, public=config.server.open))
-            access.proxies = Proxies(config.server.trusted_proxies)
-
-        reloading = Reloading(config, reread, certificates, trust)
+        reloading = _reloading(config, reread, certificates, browsers, access)
         urls = [each.url for each in sockets.main]
         dashboard = _dashboard(sockets.admin or sockets.main) if pages else None
         yield Server(urls, store, executor, config.executor.drain, reloading, dashboard)
@@ -252,10 +244,34 @@ def _dashboard(listeners: Sequence[ListeningSocket]) -> str:
     return next((url for url in urls if "://" in url), urls[0]) + f"{MOUNT}/"
 
 
-async def _runner(stack: AsyncExitStack, server: web.Server) -> web.ServerRunner:
+async def _listen(
+    stack: AsyncExitStack,
+    server: web.Server,
+    listeners: Sequence[ListeningSocket],
+    certificates: Certificates | None,
+) -> None:
+    """Answer requests that come by some sockets, as long as the stack lasts."""
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
     await stack.enter_async_context(running(runner))
-    return runner
+    for listener in listeners:
+        secure = certificates.context if listener.secure and certificates else None
+        await web.SockSite(runner, listener.socket, ssl_context=secure).start()
+
+
+def _reloading(
+    config: Config,
+    reread: Reread | None,
+    certificates: Certificates | None,
+    browsers: Browsers,
+    access: Access,
+) -> Reloading:
+    """Prepare to read the configuration again: who is trusted follows it at once."""
+
+    def trust(config: Config) -> None:
+        browsers.follow(rules_of(config, public=config.server.open))
+        access.proxies = Proxies(config.server.trusted_proxies)
+
+    return Reloading(config, reread, certificates, trust)
 
 
 def _access(

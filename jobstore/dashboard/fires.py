@@ -18,7 +18,8 @@ from jobstore.store.definitions import Definitions
 # How many definitions are looked at, and how many have a lane of their own.
 LOOKED_AT: Final = 500
 _LANES: Final = 20
-_QUARTERS: Final = DAY // QUARTER
+# So many quarters of an hour have a part in 24 hours: of the first and the last, only a part.
+_QUARTERS: Final = DAY // QUARTER + 1
 _IN_HOUR: Final = HOUR // QUARTER
 
 
@@ -82,7 +83,8 @@ class Strip:
             for each, counts in self.fires[:_LANES]
         ]
         together = Lane(name="all together", counts=self.together, wrong=none)
-        return lanes([together, *shown], self.since, self.since + DAY * SECOND, self.told)
+        until = self.since + _QUARTERS * QUARTER * SECOND
+        return lanes([together, *shown], self.since, until, self.told)
 
     def _at(self, place: int) -> str:
         return f"{words.moment(self.since + place * QUARTER * SECOND):%H:%M}"
@@ -109,8 +111,8 @@ async def strip_of(definitions: Definitions, scope: int | None, now: int) -> Str
 # A schedule that fires each minute has 1,440 times to be found, which are the same for all viewers.
 @lru_cache(maxsize=2 * LOOKED_AT)
 def _counts(schedule: Schedule, since: int, minute: int) -> Sequence[int]:
-    """Count how often a schedule fires in each quarter of an hour, from a minute on."""
-    counts, until = [0] * _QUARTERS, since + DAY * SECOND
-    for at in takewhile(lambda at: at < until, fires(schedule, minute * 60 * SECOND - 1)):
+    """Count how often a schedule fires in each quarter of an hour, 24 hours from a minute on."""
+    counts, begin = [0] * _QUARTERS, minute * 60 * SECOND
+    for at in takewhile(lambda at: at < begin + DAY * SECOND, fires(schedule, begin - 1)):
         counts[(at - since) // (QUARTER * SECOND)] += 1
     return counts
