@@ -18,7 +18,6 @@ ASSIGNED = re.compile(r"self\.(_[a-z]\w*)\s*(?::[^=\n]+)?=(?!=)")
 USED = re.compile(r"(?:self|super\(\))\.(_[a-z]\w*)")
 
 
-@cache
 def source_of(kind: type) -> str:
     return textwrap.dedent(inspect.getsource(kind))
 
