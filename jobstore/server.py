@@ -36,7 +36,7 @@ from jobstore.model.frozen import frozen
 from jobstore.service import heap, memory
 from jobstore.service.certificates import Certificates
 from jobstore.service.hangup import on_hangup
-from jobstore.service.listening import ListeningSocket
+from jobstore.service.listening import BACKLOG, ListeningSocket
 from jobstore.service.reloading import Reloading, Reread
 from jobstore.service.sockets import certificates_of, sockets_of
 from jobstore.service.stopping import cancelled, end_now, end_within, on_stop
@@ -257,6 +257,7 @@ async def _listen(
     for listener in listeners:
         secure = certificates.context if listener.secure and certificates else None
         await web.SockSite(runner, listener.socket, ssl_context=secure).start()
+        listener.socket.listen(BACKLOG)  # aiohttp leaves room for 128 only
 
 
 def _reloading(

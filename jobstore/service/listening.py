@@ -21,7 +21,8 @@ from jobstore.model.frozen import frozen
 
 # Who may connect to a socket file: its owner and its group.
 MODE: Final = 0o660
-_BACKLOG: Final = 1024
+# How many clients may wait at a socket until they are accepted.
+BACKLOG: Final = 1024
 _LONGEST_PATH: Final = 107  # bytes: sockaddr_un of unix(7), which needs one more
 
 
@@ -95,7 +96,7 @@ def _port(address: TcpAddress) -> socket.socket:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         family, _, _, _, name = found[0]
-        return socket.create_server(name[:2], family=family, backlog=_BACKLOG)
+        return socket.create_server(name[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
         passing = error.errno == socket.EAI_AGAIN
         problem = "its name cannot be looked up" if passing else "there is no host of that name"
@@ -124,7 +125,7 @@ def _socket_file(address: SocketFile) -> Iterator[socket.socket]:
                 listening.bind(os.fspath(path))
                 stack.callback(_remove, path, _identity(path))
                 path.chmod(MODE)  # before anybody is let in
-                listening.listen(_BACKLOG)
+                listening.listen(BACKLOG)
             yield listening
     except _InTheWayError as error:
         raise CannotListen(str(address), str(error), "remove it, or choose another path") from error

@@ -3,6 +3,7 @@
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from tests.conftest import Serve
 from tests.stores import held_up, states
 from trials.clients import client
 from trials.sockets import connected, message
+
+# How long a client waits for its turn at most, in seconds; nothing here comes near it.
+PATIENCE = 5
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,22 @@ async def test_a_server_answers_at_all_its_addresses(serve: Serve, tmp_path: Pat
         job_id = await Client(http, "http://localhost").done("/greet/a")
     async with client() as http:
         assert (await Client(http, second)("PUT", f"/_api/job/{job_id}")).status == 200
+
+
+async def test_many_clients_may_come_in_one_moment(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sock"
+    server = await serve(server={"listen": ["127.0.0.1:0", f"unix:{path}"]}, target=ORDINARY)
+    port = int(server.url.rpartition(":")[2])
+    with ExitStack() as clients:
+        for kind, address in ((socket.AF_INET, ("127.0.0.1", port)), (socket.AF_UNIX, str(path))):
+            for _ in range(200):  # none of whom is accepted as long as the loop does not turn
+                comes = clients.enter_context(socket.socket(kind))
+                comes.settimeout(PATIENCE)
+                comes.connect(address)
+        async with client() as http:  # who comes after all of them
+            assert (await Client(http, server.url)("GET", "/greet/a")).status == 200
+        async with client(connector=UnixConnector(str(path))) as http:
+            assert (await Client(http, "http://localhost")("GET", "/greet/a")).status == 200
 
 
 async def test_a_socket_file_is_for_its_owner_and_group_and_goes_with_its_server(
