@@ -59,7 +59,8 @@ def check(headers: Headers, reason: str | None) -> None:
 
 
 def _is_odd(headers: Headers, reason: str | None) -> bool:
-    return _ODD.search("".join((reason or "", *chain.from_iterable(headers)))) is not None
+    text = "".join((reason or "", *chain.from_iterable(headers)))
+    return not text.isprintable() and _ODD.search(text) is not None
 
 
 def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:

@@ -58,7 +58,7 @@ def unanswered(error: JobstoreError) -> Failed:
 def counted(outcome: Outcome) -> tuple[Attempted, str]:
     """Return how an attempt is counted: its outcome and status class."""
     if isinstance(outcome, CapturedResponse):
-        return ANSWERED[min(max(outcome.status // 100, 2), 5) - 2]
+        return ANSWERED[outcome.status // 100 - 2]
     how = outcome.failure if isinstance(outcome, Failed) else Attempted.CANCELLED
     return UNANSWERED[Attempted(how)]
 

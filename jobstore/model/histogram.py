@@ -34,6 +34,8 @@ class Tallies(Generic[K]):
 
     def fold(self) -> None:
         """Count the noted events."""
+        if not self._noted:  # as for most, each second
+            return
         for key, times in Counter(self._noted).items():
             if key in self.counts:
                 self.counts[key] += times

@@ -147,9 +147,9 @@ class Response:
 
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of a header field, its name matched without regard to case."""
-    name = name.lower()
+    name, length = name.lower(), len(name)
     for key, value in headers:
-        if key.lower() == name:
+        if len(key) == length and key.lower() == name:
             return value
     return None
 
@@ -183,7 +183,8 @@ def _initials(names: tuple[str, ...] | frozenset[str]) -> frozenset[str]:
 
 def unsendable(headers: Headers, reason: str | None = None) -> str | None:
     """Return why a head cannot be sent over HTTP, as the end of a sentence; None if it can."""
-    if _UNSENDABLE.search("".join((reason or "", *chain.from_iterable(headers)))):
+    text = "".join((reason or "", *chain.from_iterable(headers)))
+    if not text.isprintable() and _UNSENDABLE.search(text):  # the former is the quicker look
         return "has a control character in it"
     names = [name for name, _ in headers]
     if "" in names or (names and not TOKEN.fullmatch("".join(names))):

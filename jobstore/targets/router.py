@@ -47,11 +47,11 @@ class Claims(Generic[T]):
     def __init__(self, owners: Iterable[tuple[PathClaim, T]]) -> None:
         self._owners = tuple(owners)
         patterns = [claim.pattern.pattern for claim, _ in self._owners]
-        self._any = re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)")
+        self._any = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
 
     def find(self, method: str, path: str) -> T | None:
         """Return the handler of a request, or None."""
-        if self._any.match(path) is None:
+        if not self._owners or self._any.match(path) is None:
             return None
         for claim, owner in self._owners:
             if claim.covers(method, path):
