@@ -10,6 +10,7 @@ from jobstore.config.sections import TargetLimits
 from jobstore.dialects import arango
 from jobstore.live import Store, owned_store
 from jobstore.live.meters import Meters, Traffic
+from jobstore.model import passwords
 from jobstore.model.errors import ConfigError
 from jobstore.model.job import Dialect
 from jobstore.model.retry import Retry
@@ -17,9 +18,12 @@ from jobstore.store.optional import with_postgresql
 from jobstore.targets import Target
 from jobstore.targets.router import Router, TargetRoute
 from jobstore.web import prefer
+from jobstore.web.access import Access
 from jobstore.web.browsers import Browsers
 from jobstore.web.gate import Gate
 from jobstore.web.origins import Rules
+from jobstore.web.proxies import Proxies
+from jobstore.web.refusals import Refuse
 
 # The headers that ask for a job, in lower case.
 ASKING: Final = frozenset({arango.ASYNC, prefer.HEADER.lower()})
@@ -87,6 +91,19 @@ def traced(config: Config, store: Store) -> None:
         ) from error
     spans = Spans(parent=section.relation == "parent", query=section.query)
     store.spans = store.submissions.spans = spans
+
+
+def access_of(config: Config, store: Store, refuse: Refuse, *, anonymous: bool) -> Access:
+    """Create the check of names, passwords and tokens by the store's accounts.
+
+    Args:
+        refuse: answers requests of refused senders.
+        anonymous: whether everybody has access while there are no accounts.
+    """
+    if store.accounts.snapshot().accounts:
+        passwords.prepare()
+    proxies = Proxies(config.server.trusted_proxies)
+    return Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
 
 
 def browsers_of(config: Config, access: Gate, *, public: bool) -> Browsers:

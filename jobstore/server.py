@@ -19,7 +19,7 @@ from jobstore.apis import (
     refusing,
     unanswered_of,
 )
-from jobstore.assembly import browsers_of, measured, route_of, rules_of, store_of, traced
+from jobstore.assembly import access_of, browsers_of, measured, route_of, rules_of, store_of, traced
 from jobstore.config import Config, TargetSection
 from jobstore.config.retention import retention_of
 from jobstore.dashboard.visit import MOUNT
@@ -30,7 +30,7 @@ from jobstore.live.background import background
 from jobstore.live.executor import Executor
 from jobstore.live.janitor import Janitor
 from jobstore.live.scheduler import Scheduler
-from jobstore.model import clock, passwords
+from jobstore.model import clock
 from jobstore.model.errors import NotOpen
 from jobstore.model.frozen import frozen
 from jobstore.service import heap, memory
@@ -56,7 +56,8 @@ from jobstore.web.refusals import Refuse
 from jobstore.web.runners import SERVING, SHUTDOWN_SECONDS, in_process, running
 from jobstore.web.switchable import end_tunnels
 
-# How long what comes after the jobs may take, as whoever has started the server is told.
+# How long closing may take once running jobs have ended or were left, as the service manager is
+# told, in seconds.
 LEAVING_SECONDS: Final = 60.0
 _DRAINING: Final = {"action": "drain"}
 
@@ -284,13 +285,9 @@ def _access(
     """
     public = [each.host for each in listeners if not each.is_local]
     anonymous = not public or config.server.open
-    accounts = store.accounts.snapshot().accounts
-    if accounts:
-        passwords.prepare()
-    elif not anonymous:
+    if not (anonymous or store.accounts.snapshot().accounts):
         raise NotOpen(public[0])
-    proxies = Proxies(config.server.trusted_proxies)
-    return Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
+    return access_of(config, store, refuse, anonymous=anonymous)
 
 
 # --- targets ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ them: of each number it is asked whether a field means it, and real time is walk
 from calendar import monthrange
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -91,7 +91,7 @@ def runs(expression: str, zone: str, begin: datetime, end: datetime) -> list[dat
     return [at for at, _, passed in _walk(zone, begin, end) if any(map(meant, passed))]
 
 
-@cache
+@lru_cache(maxsize=4)  # all is asked about one change before the next, and a walk is long
 def _walk(
     zone: str, begin: datetime, end: datetime
 ) -> list[tuple[datetime, datetime, list[datetime]]]:

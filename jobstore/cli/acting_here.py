@@ -1,13 +1,13 @@
 """Act on many jobs in a store, beside its server or without one."""
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from jobstore.cli import filters
 from jobstore.cli.acting import WantedAction, act
-from jobstore.cli.beside import operator
+from jobstore.cli.beside import is_served, operator, target_of
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.config import Config
@@ -15,15 +15,9 @@ from jobstore.config.limits import store_limits
 from jobstore.live import Store
 from jobstore.model import words
 from jobstore.model.bulk import BulkAction, BulkOperation, BulkOrder, BulkState, described
-from jobstore.model.errors import NoTarget
 from jobstore.model.job import Job
 from jobstore.store import bulk
 from jobstore.store.search import Search
-from jobstore.store.starts import StartState
-from jobstore.targets.router import longest
-
-# How many nodes are looked at for one that is alive.
-_NODES: Final = 100
 
 
 async def act_here(config: Config, wanted: WantedAction, *, yes: bool, as_json: bool) -> None:
@@ -88,7 +82,7 @@ class _StoreActor:
         """Return its progress; do all of it if no server runs."""
         operations = self._store.operations
         found = await operations.get(operation)
-        if found.state is BulkState.RUNNING and not await self._served():
+        if found.state is BulkState.RUNNING and not await is_served(self._place):
             await operations.finish(operation, self._target_of)
             found = await operations.get(operation)
             if found.state is BulkState.RUNNING:
@@ -99,16 +93,8 @@ class _StoreActor:
                 )
         return described(found)
 
-    async def _served(self) -> bool:
-        """Return whether a server runs that does it."""
-        starts = await self._place.starts(_NODES)
-        return any(start.state is StartState.ALIVE for start in starts)
-
     def _target_of(self, _: str, path: str) -> str:
-        target = longest((target.prefix for target in self._config.targets), path)
-        if target is None:
-            raise NoTarget
-        return target
+        return target_of(self._config, path)
 
 
 def _left(operation: BulkOperation) -> int:

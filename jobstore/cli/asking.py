@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import click
@@ -12,7 +12,7 @@ import click
 from jobstore.cli.filters import filter_options, query_of, search_of
 from jobstore.cli.formats import ColumnKind, Columns, Csv, JsonLines, RowWriter
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import FILE, examples, json_option, reaching
+from jobstore.cli.options import FILE, Where, examples, json_option, reaching
 from jobstore.cli.parquet import parquet_file
 from jobstore.cli.places import Place, place_of
 from jobstore.cli.plain import Complaint
@@ -76,6 +76,11 @@ class _Form:
     def for_people(self) -> bool:
         return not (self.as_json or self.as_csv or self.parquet)
 
+    @property
+    def most(self) -> int | None:
+        """How many rows to ask for: for people one more than are shown, which tells of others."""
+        return (self.limit or _ROWS) + 1 if self.for_people else self.limit
+
     @contextmanager
     def writer(self, columns: Columns, place: Place) -> Iterator[RowWriter]:
         """Yield what writes the rows of an answer for scripts."""
@@ -120,7 +125,7 @@ class _Form:
     "--parquet", type=FILE, metavar="FILE", help="Write a Parquet file; needs jobstore[parquet]."
 )
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
-def history_command(where: Union[Config, "Remote"], /, **asked: Any) -> None:
+def history_command(where: Where, /, **asked: Any) -> None:
     """Search all jobs in the store, newest first.
 
     Write a time as 2025-01-31, 2025-01-31T12:00, 2025-01-31T12:00+01:00, 18:00, 'yesterday 18:00',
@@ -172,9 +177,8 @@ def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> N
 
     if form.parquet is not None:
         raise Complaint("--parquet: this works on a store only, not with --url")
-    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
     there = RemoteJobs(remote)
-    pages = there.pages(query, limit)
+    pages = there.pages(query, form.most)
     if not form.for_people:
         columns = {**JOB_COLUMNS, "waits_for": ColumnKind.TEXT}
         writer = JsonLines(columns) if form.as_json else Csv(columns)
@@ -197,13 +201,12 @@ def _answer_from_afar(remote: "Remote", form: _Form, query: dict[str, str]) -> N
 
 
 def _newest(history: History, form: _Form, search: Search) -> AsyncIterator[list[Job]]:
-    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit
-    return history.pages(search, limit)
+    return history.pages(search, form.most)
 
 
 async def _longest(history: History, form: _Form, search: Search) -> AsyncIterator[list[Job]]:
-    limit = (form.limit or _ROWS) + 1 if form.for_people else form.limit or _MOST_LONGEST
-    yield await questions.longest(history, search, clock.now(), min(limit, _MOST_LONGEST))
+    limit = min(form.most or _MOST_LONGEST, _MOST_LONGEST)
+    yield await questions.longest(history, search, clock.now(), limit)
 
 
 async def _jobs(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from jobstore.cli.beside import beside
+from jobstore.cli.beside import beside, target_of
 from jobstore.cli.definition_sheet import next_run, request_line, show, when
 from jobstore.cli.drafts import in_file, in_flags
 from jobstore.cli.options import FILE, configured, json_option, text
@@ -20,9 +20,8 @@ from jobstore.live import Store
 from jobstore.model import clock
 from jobstore.model.definition import Definition, Draft, described, key_of, normal_path
 from jobstore.model.definition_reader import parse
-from jobstore.model.errors import DefinitionExists, DefinitionNotFound, NoTarget
+from jobstore.model.errors import DefinitionExists, DefinitionNotFound
 from jobstore.model.job import Dialect, Replay, Trigger
-from jobstore.targets.router import longest
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -235,7 +234,7 @@ def run_command(config: Config, reference: str, owner: str | None, *, as_json: b
 async def _run(config: Config, reference: str, owner: str | None) -> tuple[Definition, int]:
     async with beside(config) as store:
         found = await _find(store, reference)
-        target = _owner_of(found.draft.request.path, config)
+        target = target_of(config, found.draft.request.path)
         whose, account = found.owner, found.account
         if owner is not None:
             whose, account = owner, store.accounts.id_of(owner)
@@ -243,18 +242,6 @@ async def _run(config: Config, reference: str, owner: str | None) -> tuple[Defin
         job_id = await store.submit(run)
         _warn_of_stranger(store, owner)
     return found, job_id
-
-
-def _owner_of(path: str, config: Config) -> str:
-    """Name the target that owns a path; a running server finds its own APIs by itself.
-
-    Raises:
-        NoTarget: it does not exist.
-    """
-    target = longest((target.prefix for target in config.targets), path)
-    if target is None:
-        raise NoTarget
-    return target
 
 
 async def _find(store: Store, reference: str) -> Definition:

@@ -22,7 +22,7 @@ class ColumnKind(Enum):
     OBJECT = auto()  # names with numbers
 
 
-# What spreadsheets compute begins with one of these, in some of them full-width.
+# How a formula begins in a spreadsheet; some also take the full-width forms.
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 Columns: TypeAlias = Mapping[str, ColumnKind]
@@ -56,7 +56,7 @@ class JsonLines:
 class Csv:
     """Write each row as a line of CSV, below a line of names.
 
-    What strangers have named is neither computed by a spreadsheet nor obeyed by a terminal.
+    Text from clients is written so that no spreadsheet runs it and no terminal obeys it.
 
     Args:
         columns: what is in a row.

@@ -40,7 +40,7 @@ class Floodgate(logging.StreamHandler[TextIO]):
     counted, and said with the next line of its kind, or at the end. An application's own lines are
     its own affair.
 
-    Whoever has read the log may go away: then it goes nowhere, and the server does not mind.
+    If whoever reads the log through a pipe goes away, further lines are discarded.
     """
 
     def __init__(

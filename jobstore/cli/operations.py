@@ -3,15 +3,16 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from jobstore.cli.beside import beside, operator
-from jobstore.cli.options import json_option, limited, reaching
+from jobstore.cli.options import Where, json_option, limited, reaching
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
+from jobstore.cli.wording import without_fraction
 from jobstore.config import Config
 from jobstore.model.bulk import BulkState, described
 from jobstore.model.errors import OperationNotFound
@@ -22,7 +23,6 @@ from jobstore.store.jobs import LARGEST_ID
 if TYPE_CHECKING:
     from jobstore.cli.remote import Remote
 
-Where = Union[Config, "Remote"]
 # An operation as the API describes it.
 _Described = Mapping[str, Any]
 
@@ -60,7 +60,7 @@ def list_command(where: Where, limit: int, *, as_json: bool) -> None:
         row=lambda each: (
             *(each[name] for name in ("id", "action", "count", "done", "skipped")),
             _state(each),
-            f"{each['created_at'][:19]}Z",
+            without_fraction(each["created_at"]),
             each["owner"],
         ),
         fields=lambda each: each,

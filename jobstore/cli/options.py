@@ -4,23 +4,24 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, Union
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar, Union
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
 
-from jobstore.cli.ranges import Calendar, check_order
-from jobstore.config import Config, load, place
+from jobstore.cli.ranges import Calendar, check_order, length_of
+from jobstore.config import Config, load, store_key
 from jobstore.model import clock
-from jobstore.model.clock import SECOND
 from jobstore.model.kinds import kind_of
-from jobstore.model.written import Duration, SizeOrUnlimited
+from jobstore.model.written import SizeOrUnlimited
 
 if TYPE_CHECKING:
     from jobstore.cli.remote import Remote
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., object])
+# Where a command works: on the store of a configuration, or on a server elsewhere.
+Where: TypeAlias = Union[Config, "Remote"]
 
 FILE: Final = click.Path(path_type=Path)
 
@@ -28,7 +29,6 @@ _ROWS: Final = 50
 _UTC: Final = ZoneInfo("UTC")
 _ZONE: Final = "jobstore.zone"
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)", re.IGNORECASE | re.ASCII)
-_DURATION: Final = kind_of(Duration)
 _SIZE: Final = kind_of(SizeOrUnlimited)
 
 
@@ -53,15 +53,15 @@ def located(value: str) -> dict[str, str | Path]:
     Raises:
         BadParameter: it is the URL of something else than a PostgreSQL database.
     """
-    located = place(value)
-    if "path" in located and "://" in value:
+    found = store_key(value)
+    if "path" in found and "://" in value:
         raise click.BadParameter("expected a file, or a URL such as postgresql://localhost/jobs")
-    if "url" in located:
+    if "url" in found:
         # Few commands are given a URL, and this takes a while to load.
         from jobstore.cli.arguments import hide_passwords
 
         hide_passwords()
-    return located
+    return found
 
 
 def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[..., None]:
@@ -81,7 +81,7 @@ def configured(command: Callable[Concatenate[Config, P], None]) -> Callable[...,
 
 
 def reaching(
-    command: Callable[Concatenate[Union[Config, "Remote"], P], None],
+    command: Callable[Concatenate[Where, P], None],
 ) -> Callable[..., None]:
     """Give a command a remote server as its first argument, or else the configuration."""
 
@@ -265,10 +265,10 @@ def duration(value: str) -> int:
     Raises:
         BadParameter: it is invalid.
     """
-    microseconds = _ago(value)
-    if microseconds is None:
+    length = length_of(value)
+    if length is None:
         raise click.BadParameter(f"{value!r} is not a duration such as 90s, 15m, 24h or 7d.")
-    return microseconds
+    return clock.now() - length
 
 
 def status(value: str) -> tuple[int, int]:
@@ -293,12 +293,3 @@ def size(value: str) -> int:
         return int(_SIZE.read(value))
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a size such as 4096, 64KiB or 1MiB.") from None
-
-
-def _ago(value: str) -> int | None:
-    if value[-1:].isdigit():  # the configuration takes it for seconds, here it is a slip
-        return None
-    try:
-        return clock.now() - int(_DURATION.read(value) * SECOND)
-    except ValueError:
-        return None

@@ -140,12 +140,8 @@ class Calendar:
         if match := _AGO.fullmatch(words):
             amount = int(match[1]) if match[1].isdigit() else 1
             return self._before(amount * _UNITS[match[2]])
-        if words[-1:].isdigit():  # the configuration takes it for seconds, here it is a slip
-            return None
-        try:
-            return _written(self._now - int(_DURATION.read(words) * SECOND))
-        except ValueError:
-            return None
+        length = length_of(words)
+        return None if length is None else _written(self._now - length)
 
     def _day(self, words: str) -> date | None:
         today = self._local.date()
@@ -189,6 +185,16 @@ class Calendar:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=self._zone, fold=int(end))
         return _written((moment - _EPOCH) // _MICROSECOND)
+
+
+def length_of(words: str) -> int | None:
+    """Read a duration; give it in microseconds, or None if it is none, or has no unit."""
+    if words[-1:].isdigit():  # the configuration takes it for seconds, here it is a slip
+        return None
+    try:
+        return int(_DURATION.read(words) * SECOND)
+    except ValueError:
+        return None
 
 
 def _written(moment: int) -> int:

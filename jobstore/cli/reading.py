@@ -4,14 +4,14 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import click
 
 from jobstore.cli import content
 from jobstore.cli.formats import ColumnKind, Columns, JsonLines
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import json_option, limited, reaching, size
+from jobstore.cli.options import Where, json_option, limited, reaching, size
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, write_json
 from jobstore.cli.sheet import Part, Sheet
@@ -63,7 +63,7 @@ def _options_of_history() -> set[str]:
 @reaching
 @limited("jobs", _MOST_LISTED)
 @json_option
-def list_command(where: Union[Config, "Remote"], limit: int, *, as_json: bool) -> None:
+def list_command(where: Where, limit: int, *, as_json: bool) -> None:
     """List the jobs that wait, run or have a result that can still be fetched.
 
     The newest come first. `jobstore history` lists all jobs, and has filters.
@@ -126,7 +126,7 @@ def _awaited_afar(remote: "Remote", limit: int) -> tuple[list[Job], WaitsFor]:
 )
 @json_option
 def show_command(
-    where: Union[Config, "Remote"],
+    where: Where,
     job_id: int,
     max_body: int | None,
     side: Literal["request", "response"] | None,
@@ -154,9 +154,7 @@ def show_command(
         sheet.print(stdout(), in_hex=in_hex)
 
 
-def _write_side(
-    where: Union[Config, "Remote"], job_id: int, side: Literal["request", "response"]
-) -> None:
+def _write_side(where: Where, job_id: int, side: Literal["request", "response"]) -> None:
     if isinstance(where, Config):
         asyncio.run(_write_body(where, job_id, side))
         return

@@ -143,7 +143,7 @@ class Remote:
 
 
 class _Told(dict[str, Any]):
-    """What a server tells; what it does not tell, each jobstore server of this version does."""
+    """An object that a server answered; what it lacks, every jobstore of this version has."""
 
     def __init__(self, url: str, said: Mapping[str, Any]) -> None:
         super().__init__(said)

@@ -5,9 +5,11 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any, Final
 
+from jobstore.cli.formats import ColumnKind
 from jobstore.cli.plain import Complaint
 from jobstore.cli.remote import Remote
 from jobstore.cli.whereabouts import NO_JOBSTORE
+from jobstore.cli.wording import JOB_COLUMNS
 from jobstore.model.clock import SECOND
 from jobstore.model.frozen import frozen
 from jobstore.model.job import Attempt, Dialect, Failure, Job, Moment, Trigger
@@ -17,7 +19,6 @@ from jobstore.model.target_state import WaitReason
 _PAGE: Final = 500
 _WORDS: Final = {"state": State, "result": Result, "dialect": Dialect}
 _MAYBE_WORDS: Final = {"failure": Failure, "trigger": Trigger}
-_MICROSECONDS: Final = 10**6
 
 
 @frozen
@@ -100,7 +101,7 @@ def job_of(said: Mapping[str, Any]) -> Job:
     """Read a job as the API writes it; what it says beyond that is passed over."""
     values: dict[str, Any] = {name: said.get(name) for name in Job.__dataclass_fields__}
     for name, value in values.items():
-        if name.endswith("_at") or name == "not_before":
+        if JOB_COLUMNS.get(name) is ColumnKind.TIME:
             values[name] = None if value is None else moment(value)
     for name, kind in _WORDS.items():
         values[name] = kind(values[name])
@@ -112,4 +113,4 @@ def job_of(said: Mapping[str, Any]) -> Job:
 def moment(text: str) -> int:
     """Read a time as the API writes it; give it in microseconds since 1970."""
     at = datetime.fromisoformat(text)
-    return int(at.timestamp()) * SECOND + at.microsecond * SECOND // _MICROSECONDS
+    return int(at.timestamp()) * SECOND + at.microsecond

@@ -11,12 +11,12 @@ from jobstore.cli.remote_jobs import RemoteJobs, moment
 from jobstore.cli.sheet import Part, Sheet
 from jobstore.model.frozen import frozen
 from jobstore.model.job import Job, Moment
+from jobstore.model.message import REDACTED
 from jobstore.model.target_state import Hold, TargetSeen, TargetState
 from jobstore.model.waiting_words import OF_TARGET
 from jobstore.store.search import CANCEL_ASKED, asker
 
-# Of the headers, the API tells what says something about a body.
-_TOLD: Final = ("Content-Type", "Content-Encoding", "Content-Language")
+_FOUND: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
 
 
 @frozen
@@ -37,6 +37,7 @@ class RemoteSheets:
         """
         jobs = RemoteJobs(self.remote)
         job, timeline = jobs.one(job_id), jobs.timeline(job_id)
+        heads = self.remote.ask("GET", f"/_jobs/{job_id}/messages")
         return Sheet(
             job=job,
             waits_for=jobs.waits_for(job),
@@ -44,8 +45,8 @@ class RemoteSheets:
             definition=None if job.definition is None else str(job.definition),
             cancelled_by=_canceller(timeline),
             attempts=jobs.attempts(job_id),
-            request=self._part(job_id, "request", most),
-            response=self._part(job_id, "response", most),
+            request=self._part(job_id, "request", heads["request"], most),
+            response=self._part(job_id, "response", heads["response"], most),
             timeline=timeline,
         )
 
@@ -58,14 +59,29 @@ class RemoteSheets:
         return next((_seen(each) for each in told if each["name"] == job.target), None)
 
     def _part(
-        self, job_id: int, side: Literal["request", "response"], most: int | None
+        self, job_id: int, side: Literal["request", "response"], head: Any, most: int | None
     ) -> Part | None:
-        answer = self.remote.send("GET", f"/_jobs/{job_id}/{side}")
-        if answer.status != HTTPStatus.OK:
+        """Get what is shown of a message.
+
+        Args:
+            head: what is told of its head, or None if it is not kept.
+        """
+        if head is None or head["size"] is None:
             return None
-        told = answer.headers
-        headers = tuple((name, told[name.lower()]) for name in _TOLD if name.lower() in told)
-        return Part(headers, Excerpt(answer.body[:most], len(answer.body)))
+        headers = tuple(
+            (each["name"], REDACTED if each["secret"] else each["value"])
+            for each in head["headers"]
+        )
+        size = head["size"]
+        data = self._beginning(f"/_jobs/{job_id}/{side}", size if most is None else min(size, most))
+        return None if data is None else Part(headers, Excerpt(data, size), head.get("reason"))
+
+    def _beginning(self, path: str, count: int) -> bytes | None:
+        """Get this many bytes of a body; None if it has gone meanwhile."""
+        if count == 0:
+            return b""
+        answer = self.remote.send("GET", path, headers={"Range": f"bytes=0-{count - 1}"})
+        return answer.body[:count] if answer.status in _FOUND else None
 
 
 def _canceller(timeline: list[Moment]) -> str | None:

@@ -2,32 +2,29 @@
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from jobstore.cli import content
-from jobstore.cli.beside import beside
+from jobstore.cli.beside import beside, is_served, target_of
 from jobstore.cli.drafts import body_of, headers_of, read_data
-from jobstore.cli.options import examples, json_option, reaching, text
+from jobstore.cli.options import Where, examples, json_option, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import Complaint, tell, write_json
 from jobstore.cli.wording import as_fields
 from jobstore.config import Config
 from jobstore.model import clock
-from jobstore.model.errors import NoTarget, SubmissionInvalid
+from jobstore.model.errors import SubmissionInvalid
 from jobstore.model.job import Dialect, Job, Submission
 from jobstore.model.lifecycle import ENDED
 from jobstore.model.words import status_line
-from jobstore.store.starts import StartState
-from jobstore.targets.router import longest
 
 if TYPE_CHECKING:
     from jobstore.cli.remote import Remote
 
 # How often it is looked whether a job has ended, in seconds.
 _LOOK_SECONDS: Final = 0.1
-_NODES: Final = 100
 
 
 @click.command(
@@ -50,9 +47,7 @@ _NODES: Final = 100
 @click.option("--delay", type=text, metavar="DURATION", help="How long to wait: 30s, 15m.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for the answer and print it.")
 @json_option
-def submit_command(
-    where: Union[Config, "Remote"], /, *, waits: bool, as_json: bool, **members: Any
-) -> None:
+def submit_command(where: Where, /, *, waits: bool, as_json: bool, **members: Any) -> None:
     """Submit a job: METHOD and PATH, with its query, such as POST /reports?year=2026.
 
     A running server starts it at once; otherwise it waits for the next start. With --wait, the body
@@ -91,8 +86,7 @@ async def _submit(config: Config, written: dict[str, Any], *, waits: bool, as_js
     place = place_of(config)
     async with place.history() as history:
         while (job := await history.job(job_id)).state not in ENDED:
-            starts = await place.starts(_NODES)
-            if not any(start.state is StartState.ALIVE for start in starts):
+            if not await is_served(place):
                 raise Complaint(f"job {job_id} is queued, but no server is running to start it")
             await asyncio.sleep(_LOOK_SECONDS)
         if as_json:
@@ -117,13 +111,9 @@ def _submission(config: Config, written: dict[str, Any]) -> Submission:
         not_before, delay = job.waits(clock.now())
     except ValueError as invalid:
         raise SubmissionInvalid(str(invalid)) from None
-    path = job.target.partition("?")[0]
-    target = longest((target.prefix for target in config.targets), path)
-    if target is None:
-        raise NoTarget
     return Submission(
         request=job.request,
-        target=target,
+        target=target_of(config, job.target.partition("?")[0]),
         dialect=Dialect.NATIVE,
         priority=job.priority,
         tag=job.tag,

@@ -24,8 +24,8 @@ class Column:
         head: what stands above it.
         right: whether it is set to the right.
         most: the width that it may take in a terminal.
-        least: of a last column that is cut to what the others leave of a terminal's width, the
-            width that it may take all the same.
+        least: if given, the column is cut to what the others leave of a terminal's width, but
+            never to less than this.
         optional: whether it is left out as long as nothing stands in it.
     """
 

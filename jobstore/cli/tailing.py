@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol, Union
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
 from jobstore.cli import filters
 from jobstore.cli.formats import JsonLines
 from jobstore.cli.job_table import JobTable
-from jobstore.cli.options import json_option, reaching
+from jobstore.cli.options import Where, json_option, reaching
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.terminal import stdout
@@ -27,7 +27,6 @@ from jobstore.store.history import History
 from jobstore.store.search import Search
 
 if TYPE_CHECKING:
-    from jobstore.cli.remote import Remote
     from jobstore.cli.remote_jobs import RemoteJobs
 
 _LOOK_SECONDS: Final = 0.5
@@ -50,7 +49,7 @@ _GOING: Final = ",".join(state for state in State if state not in ENDED)
 )
 @json_option
 def tail_command(
-    where: Union[Config, "Remote"],
+    where: Where,
     /,
     ids: tuple[int, ...],
     limit: int,
@@ -68,7 +67,7 @@ def tail_command(
 
 
 async def _tail(
-    where: Union[Config, "Remote"],
+    where: Where,
     ids: Sequence[int],
     limit: int,
     asked: Mapping[str, Any],

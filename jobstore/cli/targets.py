@@ -2,26 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
 from jobstore.cli.beside import beside, operator
-from jobstore.cli.options import json_option, limited, reaching, text
+from jobstore.cli.options import Where, json_option, limited, reaching, text
 from jobstore.cli.places import place_of
 from jobstore.cli.plain import tell, write_json
 from jobstore.cli.table import Listed
+from jobstore.cli.wording import without_fraction
 from jobstore.config import Config
 from jobstore.model.errors import TargetUnknown
 from jobstore.model.target_state import TargetChange, described
 from jobstore.store import audit, target_states
 from jobstore.store.audit import AuditEntry
 
-if TYPE_CHECKING:
-    from jobstore.cli.remote import Remote
-
-Where = Union[Config, "Remote"]
 # A target as the API describes it.
 _Described = Mapping[str, Any]
 
@@ -110,16 +107,11 @@ def _words(target: _Described) -> str:
     words = []
     if target["paused"]:
         why = f": {target['reason']}" if target["reason"] else ""
-        since = _to_the_second(target["paused_at"])
+        since = without_fraction(target["paused_at"])
         words.append(f"paused by {target['paused_by']} since {since}{why}")
     if target["held"]:
-        words.append(f"held since {_to_the_second(target['held_at'])}: {target['held_why']}")
+        words.append(f"held since {without_fraction(target['held_at'])}: {target['held_why']}")
     return "; ".join(words) or "open"
-
-
-def _to_the_second(moment: str) -> str:
-    """Leave the fractions of a second out of a moment in ISO 8601."""
-    return f"{moment[:19]}Z"
 
 
 _LISTED: Final[Listed[_Described]] = Listed(
@@ -191,7 +183,7 @@ def audit_command(where: Where, limit: int, *, as_json: bool) -> None:
     listed: Listed[_Described] = Listed(
         heads=("AT", "WHO", "WHAT", "SUBJECT", "DETAIL"),
         row=lambda each: (
-            _to_the_second(each["at"]),
+            without_fraction(each["at"]),
             each["who"],
             each["what"],
             each["subject"],

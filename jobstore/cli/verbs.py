@@ -2,22 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 import click
 
 from jobstore.cli import filters
 from jobstore.cli.acting import WantedAction
-from jobstore.cli.options import json_option, reaching
+from jobstore.cli.options import Where, json_option, reaching
 from jobstore.config import Config
 from jobstore.model.bulk import BulkAction
 from jobstore.model.errors import JobNotFound
 from jobstore.store.jobs import LARGEST_ID
-
-if TYPE_CHECKING:
-    from jobstore.cli.remote import Remote
-
-Where = Union[Config, "Remote"]
 
 
 def _verb(name: BulkAction, text: str) -> Callable[..., None]:

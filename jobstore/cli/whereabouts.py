@@ -197,7 +197,8 @@ class _FileConnection(http.client.HTTPConnection):
 
 
 def _why(error: ssl.SSLError) -> str:
-    """Say why TLS failed; what answers with something else sends what is no version of TLS."""
+    """Say why TLS failed."""
+    # OpenSSL takes any other protocol for a version of TLS that it does not know.
     if error.reason == "WRONG_VERSION_NUMBER":
         return "what answers there speaks no TLS; try http://"
     return getattr(error, "verify_message", "") or error.reason or str(error)

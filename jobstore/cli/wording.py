@@ -78,8 +78,13 @@ def age(moment: int, now: int) -> str:
 def to_the_second(moment: int, zone: tzinfo | None = None) -> str:
     """Write a moment as ISO 8601 without fractions of a second, in UTC or in another zone."""
     if zone is None or str(zone) == "UTC":
-        return iso(moment)[:19] + "Z"
+        return without_fraction(iso(moment))
     return datetime.fromtimestamp(moment // SECOND, zone).isoformat()
+
+
+def without_fraction(text: str) -> str:
+    """Leave the fraction of a second out of a time in UTC, as `iso` writes it."""
+    return f"{text[:19]}Z"
 
 
 def took(job: Job, now: int) -> str:

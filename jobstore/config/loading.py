@@ -35,7 +35,7 @@ _SERVICE_LINK: Final = re.compile(
 )
 
 
-def place(store: str | Path) -> dict[str, str | Path]:
+def store_key(store: str | Path) -> dict[str, str | Path]:
     """Return the key of [store] for a file, or for the URL of a database."""
     if isinstance(store, str) and store.startswith(_SCHEMES):
         return {"url": store}

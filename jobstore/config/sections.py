@@ -183,7 +183,7 @@ class HttpSection:
 
     @property
     def limits(self) -> HeadLimits:
-        """Return the change as a value."""
+        """The limits in one value."""
         return HeadLimits(field_size=self.field_size, fields=self.fields, size=self.head_size)
 
 

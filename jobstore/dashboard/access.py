@@ -12,10 +12,10 @@ from jobstore.dashboard.deeds import DEEDS, Deed, DeedRequest
 from jobstore.dashboard.forms import FormInvalid, filled_in
 from jobstore.dashboard.login import sentence
 from jobstore.dashboard.notes import Done
-from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
 from jobstore.model.errors import AccountProblem, Forbidden, JobstoreError
+from jobstore.web import standing
 
 _TRAIL: Final = 20
 
@@ -24,7 +24,7 @@ async def show(visit: Visit) -> web.Response:
     """Show all accounts, tokens and sessions, and what operators did last; to others, their own."""
     if visit.visitor.has_account and not visit.visitor.administers:
         return render(visit.request, "access.html", own_login=True)
-    operator(visit.request)
+    standing.operator(visit.request)
     store = visit.store
     tokens, sessions = store.accounts.tokens(), await store.sessions.all()
     return render(
@@ -42,7 +42,7 @@ async def show(visit: Visit) -> web.Response:
 
 async def tell(visit: Visit) -> web.Response:
     """Ask for confirmation."""
-    deed, who = _deed(visit), operator(visit.request)
+    deed, who = _deed(visit), standing.operator(visit.request)
     return await _ask(
         visit, deed, DeedRequest(store=visit.store, fields=visit.request.query, who=who)
     )
@@ -51,9 +51,9 @@ async def tell(visit: Visit) -> web.Response:
 async def do(visit: Visit) -> web.Response:
     """Do it, or say why it cannot be done and ask again."""
     deed = _deed(visit)
-    operator(visit.request)
+    standing.operator(visit.request)
     fields = await filled_in(visit.request)
-    who = operator(visit.request)  # who may have become somebody else while the form came
+    who = standing.operator(visit.request)  # who may have become somebody else while the form came
     asked = DeedRequest(store=visit.store, fields=fields, who=who)
     try:
         shown = await deed.do(asked)

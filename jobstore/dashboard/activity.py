@@ -114,7 +114,7 @@ def _asked(query: Mapping[str, str], scope: int | None, now: int) -> OverviewQue
     Raises:
         QueryInvalid: it cannot be understood; the message says what was expected.
     """
-    times = {name: instant(query.get(name) or "24h", now) for name in ("since",)}
+    times = {"since": instant(query.get("since") or "24h", now)}
     if query.get("until"):
         times["until"] = instant(query["until"], now)
     fitting = fitting_spans(overviews.activity(times, scope, now))

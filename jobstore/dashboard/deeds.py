@@ -10,7 +10,7 @@ from typing import Final
 from jobstore.dashboard.confirm import Input, Question
 from jobstore.dashboard.forms import Fields, FormInvalid, id_in
 from jobstore.live import Store
-from jobstore.model import passwords
+from jobstore.model import passwords, words
 from jobstore.model.account import Account, Role
 from jobstore.model.errors import JobstoreError
 from jobstore.model.frozen import frozen
@@ -170,8 +170,9 @@ async def _whether_to_remove(asked: DeedRequest) -> Question:
         title=f"Remove the account {name}",
         told=(
             (
-                f"{name} loses access: {_many(tokens, 'token')} and "
-                f"{_many(sessions, 'session')} end with the account, and its schedules are paused."
+                f"{name} loses access: {words.plural(tokens, 'token')} and "
+                f"{words.plural(sessions, 'session')} end with the account, and its schedules are "
+                "paused."
             ),
             (
                 "Its jobs and definitions stay. Only admins and readers see them from then on, "
@@ -275,7 +276,3 @@ def _roles(chosen: str) -> Input:
 
 def _article(role: Role) -> str:
     return f"an {role}" if role is Role.ADMIN else f"a {role}"
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -41,7 +41,7 @@ def fields_of(body: bytes) -> Fields:
     """Read the fields of a form.
 
     Raises:
-        FormInvalid: they are not an operator.
+        FormInvalid: they are not encoded as a browser encodes them.
     """
     try:
         pairs = parse_qsl(

@@ -31,7 +31,6 @@ from jobstore.store.kin import kin
 from jobstore.web import ranges
 
 _ONE: Final = r"{id:[0-9]+}"
-_SHOWN: Final = 40  # of an id that is none
 # What is said of a job in its history, by the colour of its dot.
 _TONES: Final = {
     "started": "run",

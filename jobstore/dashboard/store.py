@@ -105,8 +105,9 @@ def _after(seconds: float) -> str:
 def _many(count: int | None, word: str) -> str:
     if count is None:
         return f"more {word}s than can be counted in a moment"
-    more = " or more" if count >= COUNTED_TO else ""
-    return f"{count:,}{more} {word}{'' if count == 1 else 's'}"
+    if count >= COUNTED_TO:
+        return f"{count:,} or more {word}s"
+    return words.plural(count, word)
 
 
 ROUTES: Final[Routes] = (PageRoute("GET", "store", show),)

@@ -12,7 +12,6 @@ from jobstore.dashboard.confirm import Input, Question, ask, done
 from jobstore.dashboard.forms import Fields, FormInvalid, filled_in
 from jobstore.dashboard.login import sentence
 from jobstore.dashboard.notes import Done
-from jobstore.dashboard.operators import operator
 from jobstore.dashboard.pages import NoSuchPage, render
 from jobstore.dashboard.trends import Trend, trends
 from jobstore.dashboard.visit import PageRoute, Routes, Visit
@@ -25,6 +24,7 @@ from jobstore.model.target_state import OWN_CALLS, TargetChange, TargetSeen
 from jobstore.store.budget import Budget
 from jobstore.store.jobs import LARGEST_ID
 from jobstore.store.search import Search
+from jobstore.web import standing
 from jobstore.web.parameters import id_of
 
 # How many of the errors of a target are shown, and for how long those of all are looked for, in
@@ -187,16 +187,16 @@ DEEDS: Final[Mapping[str, TargetAction]] = {
 
 async def tell(visit: Visit) -> web.Response:
     """Ask for confirmation of an action on a target."""
-    operator(visit.request)
+    standing.operator(visit.request)
     return await _ask(visit, _deed(visit), visit.request.query)
 
 
 async def do(visit: Visit) -> web.Response:
     """Do it, or say why it cannot be done and ask again."""
     deed = _deed(visit)
-    operator(visit.request)
+    standing.operator(visit.request)
     fields = await filled_in(visit.request)
-    who = operator(visit.request)  # who may have become somebody else while the form came
+    who = standing.operator(visit.request)  # who may have become somebody else while the form came
     try:
         await visit.store.targets.change(fields.get("target", ""), deed.change(fields), who)
     except FormInvalid as error:

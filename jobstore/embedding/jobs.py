@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from jobstore.assembly import store_of
-from jobstore.config import Config, load, place
+from jobstore.config import Config, load, store_key
 from jobstore.config.retention import retention_of
 from jobstore.dialects.native import PROBES
 from jobstore.embedding.parts import Embedding, Parts, alone, started
@@ -75,7 +75,7 @@ def setup(
     Raises:
         ConfigError: a section or a key is wrong, or the application cannot have jobs.
     """
-    merged = {**sections, "store": {**place(store), **sections.get("store", {})}}
+    merged = {**sections, "store": {**store_key(store), **sections.get("store", {})}}
     if open:
         merged["server"] = {**sections.get("server", {}), "open": True}
     # The application's own login needs the credentials that were sent with a job.

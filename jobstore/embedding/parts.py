@@ -9,14 +9,13 @@ from typing import Final
 from aiohttp import web
 
 from jobstore.apis import apis_of, application_of, calls_of, own_route, pages_of, refusing
-from jobstore.assembly import browsers_of, measured, route_of, traced
+from jobstore.assembly import access_of, browsers_of, measured, route_of, traced
 from jobstore.config import Config
 from jobstore.dialects.arango import ArangoHeader
 from jobstore.dialects.native import PreferHeader
 from jobstore.http import private
 from jobstore.live import Store
 from jobstore.live.executor import Executor
-from jobstore.model import passwords
 from jobstore.model.errors import ConfigError, StoreInUse
 from jobstore.model.frozen import frozen
 from jobstore.targets.inprocess import InProcess
@@ -27,7 +26,6 @@ from jobstore.web.browsers import Browsers
 from jobstore.web.capture import Capture
 from jobstore.web.gate import Gate
 from jobstore.web.identifying import Identify, Identifying
-from jobstore.web.proxies import Proxies
 from jobstore.web.refusals import Refuse
 from jobstore.web.runners import served
 
@@ -123,17 +121,13 @@ class Embedding:
         if self.identify is not None:
             return Identifying(self.identify)
         anonymous = self.config.server.open
-        accounts = store.accounts.snapshot().accounts
-        if accounts:
-            passwords.prepare()
-        elif not anonymous:
+        if not (anonymous or store.accounts.snapshot().accounts):
             raise ConfigError(
                 "jobstore.setup: everybody could see and change all jobs: pass identify=, which "
                 "tells who sends a request, add an account with `jobstore user add NAME --role "
                 "admin`, or pass open=True to allow this"
             )
-        proxies = Proxies(self.config.server.trusted_proxies)
-        access = Access(store.accounts, anonymous=anonymous, proxies=proxies, refuse=refuse)
+        access = access_of(self.config, store, refuse, anonymous=anonymous)
         stack.push_async_callback(access.close)
         return access
 

@@ -2,8 +2,7 @@ r"""Heads of outgoing HTTP messages as bytes.
 
 aiohttp reads a byte that is not UTF-8 as a lone surrogate, and drops lone surrogates when it
 writes: ``filename="\xe4.txt"`` would become ``filename=".txt"``. Heads with such bytes that are
-    passed
-on are written here instead. Nothing else changes.
+passed on are written here instead. Nothing else changes.
 
 The tests that compare bytes fail if a release of aiohttp changes how it writes.
 """

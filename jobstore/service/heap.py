@@ -1,10 +1,9 @@
 """When the C library gives memory back to the system, where it is glibc.
 
-glibc gives large blocks back as soon as they are free, and keeps the others for what comes next. It
-counts fewer and fewer as large, though: those larger than any that was freed before, up to 32 MiB.
-And what is free between blocks that are not stays with the process for ever, unless glibc is told
-to give it back. Measured, a server that did everything at once grew by 13 MiB in an hour: all of it
-was such holes.
+glibc gives large blocks back as soon as they are free, and keeps smaller ones for later. But the
+size from which a block counts as large grows, up to 32 MiB, with the largest block ever freed. And
+free space between blocks in use, a hole, stays with the process until glibc is told to give it
+back. Measured, a server that did everything at once grew by 13 MiB in an hour, all of it holes.
 
 https://man7.org/linux/man-pages/man3/mallopt.3.html
 https://man7.org/linux/man-pages/man3/malloc_trim.3.html
@@ -16,13 +15,13 @@ from typing import Any, Final
 
 from jobstore.service.meanwhile import meanwhile
 
-# glibc's numbers of its options, and what they are set to. From which size on blocks are large, in
-# bytes: more than the 256 KiB into which asyncio receives, which would else come from the system,
-# and go back to it, with each request.
+# glibc's numbers of its options, and what they are set to. The size from which a block is large, in
+# bytes: more than the 256 KiB into which asyncio receives, or each request would get its buffer
+# from the system and give it back.
 _MMAP_THRESHOLD: Final = -3, 512 * 1024
 # How much is kept at the end of the heap, in bytes.
 _TRIM_THRESHOLD: Final = -1, 4 * 1024 * 1024
-# How many heaps there are: what is free in one of a thread is of no use to the others.
+# One heap for all threads: free space in the heap of one thread is of no use to others.
 _ARENA_MAX: Final = -8, 1
 # How often holes are given back, in seconds; it takes 2 ms.
 _ROUND: Final = 60.0

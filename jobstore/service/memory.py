@@ -11,8 +11,8 @@ import atexit
 import gc
 from typing import Final
 
-# After how many objects more the youngest are looked through, after how many such collections the
-# next generation is, and after how many of those the oldest.
+# The three thresholds of `gc.set_threshold`: how many new objects there are before a collection of
+# the youngest generation, how many of those before one of the next, and of these before one of all.
 _WORKING: Final = (10_000, 20, 50)
 _SERVING: Final = (5_000, 10, 10)
 

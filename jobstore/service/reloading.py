@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from jobstore.config import Config
 from jobstore.model.errors import ConfigError
@@ -27,13 +27,6 @@ _ACTION: Final = {"action": "reload"}
 log = logging.getLogger(__name__)
 
 
-class Trusting(Protocol):
-    """Something that depends on the trusted origins, hosts and proxies."""
-
-    def __call__(self, config: Config) -> None:
-        """Apply the trusted origins, hosts and proxies of a configuration."""
-
-
 class Reloading:
     """Apply the changes of the configuration, and name those that need a restart.
 
@@ -41,7 +34,7 @@ class Reloading:
         config: the configuration that the server was started with.
         reread: reads the configuration again; None if there is nothing to read.
         certificates: those in use, if any.
-        trusting: the objects to update.
+        trust: applies the trusted origins, hosts and proxies of a configuration.
     """
 
     def __init__(
@@ -49,12 +42,12 @@ class Reloading:
         config: Config,
         reread: Reread | None,
         certificates: Certificates | None,
-        trusting: Trusting,
+        trust: Callable[[Config], None],
     ) -> None:
         self._config = config
         self._reread = reread
         self._certificates = certificates
-        self._trusting = trusting
+        self._trust = trust
 
     def __call__(self) -> None:
         """Reload, and log the outcome."""
@@ -81,7 +74,7 @@ class Reloading:
     def _take_over(self, config: Config) -> None:
         self._config = config
         logging.getLogger().setLevel(config.log.level.upper())
-        self._trusting(config)
+        self._trust(config)
         if self._certificates is not None:
             assert config.server.tls_certificate is not None
             self._certificates.use(config.server.tls_certificate, config.server.tls_key)

@@ -67,7 +67,7 @@ def delete(tx: Transaction, job_id: int, scope: int | None = None) -> None:
     if row is None:
         raise JobNotFound(job_id)
     tx.tally.passed(Result.NONE if row[0] is None else Result.HELD, Result.DELETED)
-    drop_responses(tx, [job_id], "deleted")
+    drop_responses(tx, [job_id], events.DELETED)
 
 
 # Whoever may see a job for good may delete what is left of it as well.
@@ -86,7 +86,7 @@ def discard(tx: Transaction, job_id: int, scope: int | None) -> None:
         JobNotFound: it does not exist.
     """
     _discard(tx, job_id, scope)
-    drop_responses(tx, [job_id], "deleted")
+    drop_responses(tx, [job_id], events.DELETED)
 
 
 def withdraw(tx: Transaction, job_id: int, scope: int | None, because: str) -> None:
@@ -99,7 +99,7 @@ def withdraw(tx: Transaction, job_id: int, scope: int | None, because: str) -> N
         JobNotFound: it does not exist.
     """
     _discard(tx, job_id, scope)
-    events.note(tx, job_id, "deleted", because)
+    events.note(tx, job_id, events.DELETED, because)
     tx.tell(Changed(job_id))
 
 
@@ -146,7 +146,7 @@ def delete_step(tx: Transaction, awaited: Result, **values: object) -> list[int]
     """Delete some of the results of jobs between two ids; return the jobs."""
     ids = tx.ids(DELETE_STEPS[awaited], now=tx.now, **values)
     tx.tally.passed(awaited, Result.DELETED, len(ids))
-    drop_responses(tx, ids, "deleted")
+    drop_responses(tx, ids, events.DELETED)
     return ids
 
 

@@ -18,10 +18,10 @@ from jobstore.store.guards import ONE, now, still_in_state, this_claim, this_job
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
-# What is noted about a job of whose request a new one was made, and about the new one.
+# What is noted about a job that was retried, and about the new job that retries it.
 TRIED_AGAIN: Final = "tried again"
 RETRY_OF: Final = "retry of"
-# What is noted about a job for whose success others have waited, and about these.
+# What is noted about a job whose success others waited for, and about these.
 FOLLOWED_BY: Final = "followed by"
 RELEASED: Final = "released"
 # What is noted about a deletion that can be undone, and about its undoing.
@@ -142,7 +142,7 @@ def operation_of(moment: Moment) -> int | None:
     return int(found[1]) if found else None
 
 
-# --- which jobs have to do with each other --------------------------------------------------------
+# --- related jobs ---------------------------------------------------------------------------------
 
 
 def note_retry(tx: Transaction, job_id: int, new: int, by: str = "") -> None:

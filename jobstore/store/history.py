@@ -135,7 +135,7 @@ class History(JobRecords):
         Returns:
             seconds, or None if there were none.
         """
-        rows = await self._rows(
+        rows = await self.rows(
             DURATIONS, definition=job.definition, before=job.id, limit=USUAL_RUNS
         )
         return sum(row[0] for row in rows) / len(rows) / SECOND if rows else None
@@ -174,16 +174,16 @@ class History(JobRecords):
         Args:
             scope: the account whose they have to be, or None for anybody's.
         """
-        found = await self._rows(THOSE, ids=encode_ids(ids), scope=scope) if ids else ()
+        found = await self.rows(THOSE, ids=encode_ids(ids), scope=scope) if ids else ()
         return [decode_job(row) for row in found]
 
     async def sources(self, ids: Collection[int]) -> dict[int, str]:
         """Return the addresses that jobs came from, by id, as far as known."""
-        return dict(await self._rows(SOURCES, ids=encode_ids(ids)))
+        return dict(await self.rows(SOURCES, ids=encode_ids(ids)))
 
     async def among(self, ids: Collection[int], account: int) -> list[int]:
         """Return which of some jobs belong to an account."""
-        rows = await self._rows(AMONG, ids=encode_ids(ids), account=account) if ids else ()
+        rows = await self.rows(AMONG, ids=encode_ids(ids), account=account) if ids else ()
         return sorted(row[0] for row in rows)
 
     async def beginnings(self, ids: Collection[int], size: int) -> dict[int, Beginning]:
@@ -193,7 +193,7 @@ class History(JobRecords):
             ids: the jobs' ids; all are read at once.
             size: how many bytes to read of each.
         """
-        rows = await self._rows(BEGINNINGS, ids=encode_ids(ids), size=size)
+        rows = await self.rows(BEGINNINGS, ids=encode_ids(ids), size=size)
         return {
             job_id: Beginning(decode_headers(headers), content) for job_id, headers, content in rows
         }
@@ -219,4 +219,4 @@ class History(JobRecords):
 
     async def counters(self) -> dict[tuple[str, str], int]:
         """Return how many jobs and results are in each state."""
-        return {(machine, state): n for machine, state, n in await self._rows(COUNTERS)}
+        return {(machine, state): n for machine, state, n in await self.rows(COUNTERS)}

@@ -149,7 +149,7 @@ class JobRecords(Windows):
 
     async def timeline(self, job_id: int) -> list[Moment]:
         """List the events of a job, in order."""
-        return _in_order(await self._rows(TIMELINE, job_id=job_id))
+        return _in_order(await self.rows(TIMELINE, job_id=job_id))
 
     async def _body(self, job_id: int, side: Side, content: bytes | None) -> Body | None:
         if content is not None:

@@ -1,4 +1,4 @@
-"""Which jobs another has to do with: what it was made from, what waited for it, and other runs.
+"""Which jobs are related to another: its retries, what waited for it, and neighbouring runs.
 
 A job's own history names most of them, in notes that `events` writes and reads. The rest is found
 by two indexes: the jobs that wait for it, and the runs of its definition on either side of it.
@@ -19,7 +19,7 @@ from jobstore.store.history import History
 from jobstore.store.search import NEWEST_RUN
 
 _job: Final = schema.JOB.c
-_MOST: Final = 6  # jobs that have the same to do with another
+_MOST: Final = 6  # jobs shown of each relation
 
 # The jobs that wait for another, or were cancelled since it did not succeed.
 FOLLOWERS: Final = Statement(
@@ -38,11 +38,11 @@ NEXT_RUN: Final = Statement(
 
 @frozen(kw_only=True)
 class Kin:
-    """Jobs that have the same to do with another.
+    """Jobs with the same relation to another.
 
     Args:
-        what: that, as a heading.
-        jobs: those that are still there, by their ids; None in the place of others.
+        what: the relation, as a heading.
+        jobs: by their ids; None for those that are gone.
         more: how many there are besides.
     """
 

@@ -1,10 +1,10 @@
-"""What jobs came to, as it was counted, with what was submitted since, which is looked at anew.
+"""How jobs ended: the counted ones from their spans, the others read one by one.
 
-What was counted is read span by span, see `jobstore.store.periods`. What has come after that is
-read job by job, the newest first, for no longer than a budget; then what had not ended when it was
-to be counted, and has since. If the budget does not last, whatever is told says so. Whoever may see
-the jobs of one account only is told what is found of these in that time, since nothing is counted
-by accounts.
+Counted jobs are read span by span, see `jobstore.store.periods`. Jobs submitted after these are
+read one by one, the newest first, for no longer than a budget; then those that had not ended when
+their neighbours were counted, and have since. If the budget runs out, it is not `complete`.
+Nothing is counted by account: for a reader who may see one account only, all jobs are read one by
+one, as far as the budget goes.
 """
 
 from collections import defaultdict
@@ -78,7 +78,7 @@ _PART: Final = 250
 # How many rows are read in 2 ms: sums have the durations of up to a hundred spans each.
 _NAMES_AT_ONCE: Final = 16
 _SPANS_AT_ONCE: Final = 200
-# How often it is read if the janitor counts more meanwhile, whereby jobs may be told twice.
+# How often to read if the janitor counts meanwhile: a job could then appear twice.
 _TRIES: Final = 3
 
 

@@ -203,8 +203,8 @@ async def gather(reader: Reader, before: int, clock: Clock, most: int) -> Gather
     while found.rows < most and found.last - after < _JOBS:
         part = min(_PART, max(_FEW, most - found.rows))
         rows = await reader.rows(NEXT, after=found.last, limit=part)
-        # What was submitted in the future says nothing about what comes after it. What came just
-        # now is not of the future, or a round would go on for as long as jobs come.
+        # A time in the future comes from a clock that was wrong: it does not end the walk. A job
+        # submitted just now does, or a round would last for as long as jobs come.
         passed = _before(range(before, clock() + 1), rows)
         if not passed:
             break

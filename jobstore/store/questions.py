@@ -14,12 +14,10 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    and_,
     bindparam,
     case,
     func,
     literal_column,
-    or_,
     select,
 )
 
@@ -205,11 +203,8 @@ async def definitions_named(history: History, reference: str) -> tuple[int, ...]
     Raises:
         DefinitionNotFound: it does not exist.
     """
-    found: list[int] = []
-    after = 0
-    while rows := await history.rows(DEFINITIONS, after=after, limit=WINDOW):
-        found += [row[0] for row in rows if reference in {str(row[0]), *row[1:]}]
-        after = rows[-1][0]
+    rows = await _definitions(history)
+    found = [row[0] for row in rows if reference in {str(row[0]), *row[1:]}]
     if not found:
         raise DefinitionNotFound(reference)
     return tuple(found)
@@ -234,21 +229,19 @@ async def death(history: History, *, runs: bool) -> Death:
 
 async def names(history: History) -> dict[str | int | None, str]:
     """Return the names of all definitions by id, whether deleted or not."""
-    named: dict[str | int | None, str] = {}
-    after = 0
-    while rows := await history.rows(DEFINITIONS, after=after, limit=WINDOW):
-        named |= {row[0]: row[1] for row in rows}
-        after = rows[-1][0]
-    return named
+    return {row[0]: row[1] for row in await _definitions(history)}
 
 
-_ONE: Final = literal_column("1", Integer)
+async def _definitions(history: History) -> list[Any]:
+    """Return the rows of all definitions, a bounded number per statement."""
+    found: list[Any] = []
+    while rows := await history.rows(DEFINITIONS, after=found[-1][0] if found else 0, limit=WINDOW):
+        found += rows
+    return found
+
+
 _count: Final = func.count()
-_error: Final = or_(
-    in_state(State.FAILED),
-    and_(in_state(State.DONE), _job.status >= literal_column("400", Integer)),
-)
-_errors: Final = func.count(case((_error, _ONE)))
+_errors: Final = func.count(case((search_sql.went_wrong, ONE)))
 _took: Final = case((in_state(State.DONE, State.FAILED), _job.finished_at - _job.started_at))
 
 

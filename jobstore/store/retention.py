@@ -6,12 +6,10 @@ from typing import Any, Final
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Integer,
     and_,
     bindparam,
     delete,
     func,
-    literal_column,
     not_,
     null,
     or_,
@@ -25,7 +23,7 @@ from jobstore.store import deleting, events, schema
 from jobstore.store.codec import encode_ids
 from jobstore.store.expressions import Statement, constant, listed, lower
 from jobstore.store.facts import PayloadsGone
-from jobstore.store.guards import ZERO, limit, now, still_in_state, these_jobs, with_result
+from jobstore.store.guards import ONE, ZERO, limit, now, still_in_state, these_jobs, with_result
 from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
@@ -100,11 +98,10 @@ def forget(tx: Transaction, ids: Sequence[int], before: int, restorable: int) ->
 
 # How many jobs are counted at most.
 COUNTED: Final = 100_000
-_ONE: Final = literal_column("1", Integer)
 
 
 def _counted(*which: ColumnElement[bool]) -> Statement:
-    found = select(_ONE).select_from(schema.JOB).where(*which).limit(limit).offset(ZERO).subquery()
+    found = select(ONE).select_from(schema.JOB).where(*which).limit(limit).offset(ZERO).subquery()
     return Statement(select(func.count()).select_from(found))
 
 
@@ -118,7 +115,7 @@ PURGING: Final = _counted(_job.purgeable_at.is_not(None), _job.purgeable_at < bi
 # --- times that cannot be right -------------------------------------------------------------------
 
 
-# Times that are so far ahead are those of a clock that was wrong; less is waited for.
+# A time this far ahead comes from a clock that was wrong; one that is less ahead is waited for.
 _FAR_AHEAD: Final = 24 * 3600 * SECOND
 
 

@@ -39,7 +39,7 @@ NEXT_FIRING: Final = Statement(
     .limit(ONE)
     .offset(ZERO)
 )
-# Whoever has worked a fire time off moves on from it, and nobody else does.
+# Guarded by the fire time: only one of several nodes moves on from it.
 FIRE: Final = Statement(
     update(schema.DEFINITION)
     .where(_this, _definition.fires_at == bindparam("due"))

@@ -188,12 +188,12 @@ NEWEST_RUN: Final = Statement(
 )
 
 # What failed or was answered with an error, in the words of the index of just that.
-_went_wrong: Final = or_(
+went_wrong: Final = or_(
     in_state(State.FAILED),
     and_(in_state(State.DONE), _job.status >= literal_column(str(FIRST_ERROR), NUMBER)),
 )
 NEWEST_WRONG: Final = Statement(
-    select(func.max(_job.id)).where(_went_wrong, _job.id <= bindparam("last"))
+    select(func.max(_job.id)).where(went_wrong, _job.id <= bindparam("last"))
 )
 
 
@@ -203,7 +203,7 @@ def _earlier_attempt(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(or_(_job.attempt > ONE, in_state(State.QUEUED)), found)
 
 
-# While an attempt runs, nobody knows when it will have ended.
+# An attempt that is running has no end yet.
 _at: Final[BindParameter[Any]] = bindparam("running_at")
 
 _ran_on: Final = or_(in_state(State.RUNNING), _job.finished_at > _at)
@@ -213,7 +213,7 @@ _running_at: Final = or_(
     _earlier_attempt(_attempt.started_at <= _at, _attempt.ended_at > _at),
 )
 
-# What a later start of the server has made of it by now is different from job to job.
+# A later start of the server may have failed, cancelled or repeated the job by now.
 _died: Final[BindParameter[Any]] = bindparam("died")
 
 _restarted: Final[BindParameter[Any]] = bindparam("restarted_at")
@@ -251,7 +251,7 @@ _LOOKED_FOR: Final[Mapping[str, ColumnElement[bool]]] = {
     "highest_status": _job.status <= bindparam("highest_status"),
     "definitions": _job.definition.in_(listed("definitions")),
     "running_at": _running_at,
-    "errors": _went_wrong,
+    "errors": went_wrong,
     "no_errors": and_(
         _job.state != constant(State.FAILED),
         or_(

@@ -38,7 +38,7 @@ class StartState(StrEnum):
     """The state of a start's process."""
 
     ALIVE = "alive"
-    SILENT = "silent"  # it was not seen for a whole lease, and nobody has ended its start so far
+    SILENT = "silent"  # not seen for a whole lease, and not declared dead yet
     ENDED = "ended"
     DIED = "died"
 

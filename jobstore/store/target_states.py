@@ -131,11 +131,9 @@ def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[
     """
     states = {row[0]: decoded(row) for row in found[0]}
     concurrency: dict[str, int] = {}
-    holds: dict[str, list[Hold | None]] = {}
-    for target, slots, held_at, why in found[1]:
+    for target, slots, _, _ in found[1]:
         concurrency[target] = max(slots, concurrency.get(target, 0))
-        hold = None if held_at is None else Hold(since=held_at, why=why or "")
-        holds.setdefault(target, []).append(hold)
+    held = _held(found[1])
     queued, running = dict(found[2]), dict(found[3])
     names = sorted({*states, *concurrency, *queued, *running, *configured})
     said = {**configured, **concurrency}
@@ -147,7 +145,7 @@ def seen(found: Sequence[Sequence[Any]], configured: Mapping[str, int]) -> list[
             running=running.get(name, 0),
             waiting=queued.get(name, 0),
             state=states.get(name, TargetState(name=name)),
-            hold=_held(holds.get(name, ())),
+            hold=held.get(name),
         )
         for name in names
     ]
@@ -172,12 +170,17 @@ def _first(state: TargetState | None, configured: int | None) -> int | None:
     return configured if state is None or state.concurrency is None else state.concurrency
 
 
-def _held(holds: Sequence[Hold | None]) -> Hold | None:
-    """Return the hold of a target that no node can reach, or None."""
-    all_held = [hold for hold in holds if hold is not None]
-    if not all_held or len(all_held) < len(holds):
-        return None
-    return max(all_held, key=lambda hold: hold.since)
+def _held(said: Sequence[Any]) -> dict[str, Hold]:
+    """Return the targets that no node can reach, from the rows of `SAID`."""
+    by_target: dict[str, list[Hold | None]] = {}
+    for target, _, held_at, why in said:
+        hold = None if held_at is None else Hold(since=held_at, why=why or "")
+        by_target.setdefault(target, []).append(hold)
+    return {
+        target: max(held, key=lambda hold: hold.since)
+        for target, holds in by_target.items()
+        if len(held := [hold for hold in holds if hold is not None]) == len(holds)
+    }
 
 
 # --- what operators do ----------------------------------------------------------------------------
@@ -274,9 +277,5 @@ def _of_hold(hold: Hold | None) -> dict[str, object]:
 async def waiting_for(history: History) -> Callable[[Job], WaitReason | None]:
     """Return a function that tells what a job waits for, by the present state of targets."""
     states = {row[0]: decoded(row) for row in await history.rows(STATES)}
-    holds: dict[str, list[Hold | None]] = {}
-    for target, _, held_at, why in await history.rows(SAID):
-        hold = None if held_at is None else Hold(since=held_at, why=why or "")
-        holds.setdefault(target, []).append(hold)
-    held = frozenset(target for target, each in holds.items() if _held(each) is not None)
+    held = frozenset(_held(await history.rows(SAID)))
     return lambda job: waits_for(job, states, held)

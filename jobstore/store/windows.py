@@ -201,7 +201,7 @@ class Windows:
 
     async def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Execute a statement that reads a bounded number of rows."""
-        return await self._rows(statement, **values)
+        return await self._reader.rows(statement, **values)
 
     async def _windows(
         self,
@@ -241,10 +241,7 @@ class Windows:
         return None if newest is None else int(newest)
 
     async def _row(self, statement: Statement, **values: object) -> Any:
-        return next(iter(await self._rows(statement, **values)), None)
-
-    async def _rows(self, statement: Statement, **values: object) -> list[Any]:
-        return await self._reader.rows(statement, **values)
+        return next(iter(await self.rows(statement, **values)), None)
 
     async def _searched(
         self, budget: Budget | None, statement: Statement, /, **values: object

@@ -26,7 +26,7 @@ from jobstore.model.message import HeadLimits
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _LONGEST_END: Final = 3
 _SWITCHED: Final = 101
-_LOWEST_FINAL: Final = 200
+_INFORMATIONAL: Final = range(100, 200)  # RFC 9110 section 15.2
 _BUFFER: Final = 64 * 1024  # bytes of a body that wait for their reader before no more are read
 _TOO_MANY: Final = "Too many headers"  # aiohttp has no class of its own for this
 
@@ -161,7 +161,7 @@ class Exchange(TunnelProtocol, ResponseHandler):
         message, body = data
         if not self._in_head:
             self._should_close = True  # nobody has asked for it
-        elif message.code >= _LOWEST_FINAL or message.code == _SWITCHED:
+        elif message.code not in _INFORMATIONAL or message.code == _SWITCHED:
             self._in_head, self._received, self._body = False, data, body
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -79,6 +79,18 @@ def changing(request: web.Request) -> Identity:
     return identity
 
 
+def operator(request: web.Request) -> str:
+    """Return the name of the admin who sends a request, for the audit log.
+
+    Raises:
+        Forbidden: they are not an admin.
+    """
+    identity = changing(request)
+    if not identity.administers:
+        raise Forbidden("only an admin may do this")
+    return identity.name or f"somebody at {source(request) or 'this machine'}"
+
+
 def source(request: web.BaseRequest) -> str | None:
     """Return the address that a request came from, or None if it did not come over a network."""
     proxies: Proxies = request.get(PROXIES, NO_PROXIES)

@@ -27,17 +27,15 @@ def _group(title: str, names: Sequence[str]) -> Iterator[str]:
 
 def _command(parent: click.Context, name: str) -> Iterator[str]:
     """Write a section for a command: how it is called, what it does, its options."""
-    assert isinstance(parent.command, click.Group)
-    _, command, _ = parent.command.resolve_command(parent, [name])
-    assert command is not None
-    context = click.Context(command, info_name=name, parent=parent)
+    context = opened(parent, name)
+    command = context.command
     yield f"{'#' * (_depth(context) + 2)} `{context.command_path}`\n"
-    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    yield f"```text\n{usage}\n```\n"
+    yield f"```text\n{usage(context)}\n```\n"
     yield cleandoc(command.help or "").replace(UNWRAPPED, "") + "\n"
     if command.epilog:
         yield f"```text\n{command.epilog.removeprefix(UNWRAPPED)}\n```\n"
-    yield from table(["Option", "Meaning"], _options(command, context))
+    rows = ((code(names), meaning) for names, meaning in options(context))
+    yield from table(["Option", "Meaning"], rows)
     if isinstance(command, click.Group):
         for part in command.list_commands(context):
             yield from _command(context, part)
@@ -47,8 +45,22 @@ def _depth(context: click.Context) -> int:
     return 0 if context.parent is None else 1 + _depth(context.parent)
 
 
-def _options(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
-    for parameter in command.get_params(context):
+def opened(parent: click.Context, name: str) -> click.Context:
+    """Return the context of a command in a group, loaded if necessary."""
+    assert isinstance(parent.command, click.Group)
+    _, command, _ = parent.command.resolve_command(parent, [name])
+    assert command is not None
+    return click.Context(command, info_name=name, parent=parent)
+
+
+def usage(context: click.Context) -> str:
+    """Return how a command is called."""
+    return " ".join([context.command_path, *context.command.collect_usage_pieces(context)])
+
+
+def options(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Yield a command's options, each as it is typed and with its meaning."""
+    for parameter in context.command.get_params(context):
         record = parameter.get_help_record(context)
         if record is not None and record[1] and "--help" not in parameter.opts:
-            yield code(record[0]), record[1]
+            yield record

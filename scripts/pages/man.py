@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from jobstore.cli.commands import cli
-from pages.commands import UNWRAPPED
+from pages.commands import UNWRAPPED, opened, options, usage
 
 FILE: Final = Path(__file__).parents[2] / "deploy" / "man" / "jobstore.1"
 
@@ -76,17 +76,14 @@ def _group(title: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def _command(parent: click.Context, name: str) -> Iterator[str]:
-    assert isinstance(parent.command, click.Group)
-    _, command, _ = parent.command.resolve_command(parent, [name])
-    assert command is not None
-    context = click.Context(command, info_name=name, parent=parent)
-    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    yield f'.SS "{_escaped(usage)}"'
+    context = opened(parent, name)
+    command = context.command
+    yield f'.SS "{_escaped(usage(context))}"'
     for number, paragraph in enumerate(cleandoc(command.help or "").split("\n\n")):
         if number:
             yield ".PP"
         yield _escaped(" ".join(paragraph.replace(UNWRAPPED, "").split()))
-    for names, meaning in _options(command, context):
+    for names, meaning in options(context):
         yield f".TP\n.B {_escaped(names)}\n{_escaped(meaning)}"
     if command.epilog:
         title, *lines = command.epilog.removeprefix(UNWRAPPED).splitlines()
@@ -96,13 +93,6 @@ def _command(parent: click.Context, name: str) -> Iterator[str]:
     if isinstance(command, click.Group):
         for part in command.list_commands(context):
             yield from _command(context, part)
-
-
-def _options(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record is not None and record[1] and "--help" not in parameter.opts:
-            yield record
 
 
 def _escaped(text: str) -> str:

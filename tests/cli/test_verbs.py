@@ -18,6 +18,7 @@ from aiohttp import ClientSession
 from jobstore.model.account import Role
 from jobstore.model.clock import SECOND, now
 from jobstore.model.job import Failure
+from jobstore.model.message import REDACTED
 from jobstore.model.passwords import digest, new_token
 from tests import warm
 from tests.commands import be_beside, jobstore, refused, said, start, written
@@ -287,6 +288,27 @@ async def test_a_full_queue_refuses_a_command_as_it_refuses_a_client(
 
 
 # --- at a server somewhere else -----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("fresh")
+async def test_a_job_is_shown_alike_here_and_at_a_url(server_process: Start) -> None:
+    url = (await server_process("--app", "tests.webapp:create_app")).url
+
+    def ask() -> None:
+        headers = ("-H", "Authorization: Basic aTp5", "-H", "X-A: 1")
+        assert said(
+            "submit", "POST", "/echo", "-d", "twelve bytes", *headers, "--wait", "--url", url
+        )
+        for job_id in (1, 3, 4, 7):
+            for much in ((), ("--max-body", "5B"), ("--max-body", "0B")):
+                look = ("show", job_id, "--json", *much)
+                assert json.loads(said(*look, "--url", url)) == json.loads(said(*look))
+        shown = json.loads(said("show", 7, "--json", "--max-body", "5B", "--url", url))
+        assert ["X-A", "1"] in shown["request"]["headers"]
+        assert ["Authorization", REDACTED] in shown["request"]["headers"]
+        assert (shown["response"]["body"], shown["response"]["body_size"]) == ("twelv", 12)
+
+    await asyncio.to_thread(ask)
 
 
 async def test_all_verbs_work_at_a_url(

@@ -4,10 +4,10 @@ import asyncio
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from runpy import run_path
 from shutil import which
 from typing import Final
 
@@ -324,15 +324,15 @@ def scripts() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("line", scripts())
-def test_a_script_that_is_named_is_there_and_has_the_options(line: str) -> None:
+def test_a_script_that_is_named_is_there_and_has_the_options(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     script, *arguments = shlex.split(line)
     assert os.access(ROOT / script, os.X_OK), script
     options = {argument for argument in arguments if argument.startswith("--")}
     if options:
-        module = f"trials.{Path(script).name}"
-        helped = subprocess.run(
-            [sys.executable, "-m", module, *arguments, "--help"],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert options <= set(re.findall(r"--[a-z-]+", helped.stdout))
+        module = ROOT / "scripts" / "trials" / Path(script).name / "__main__.py"
+        monkeypatch.setattr(sys, "argv", [script, *arguments, "--help"])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            run_path(str(module), run_name="__main__")
+        assert options <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

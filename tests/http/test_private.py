@@ -6,7 +6,8 @@ import inspect
 import pkgutil
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import jobstore
@@ -21,6 +22,7 @@ def source_of(kind: type) -> str:
     return textwrap.dedent(inspect.getsource(kind))
 
 
+@cache
 def names_of(kind: type) -> set[str]:
     """List the names that a class has or gives to its instances, and keeps for itself."""
     slots = vars(kind).get("__slots__", ())
@@ -28,14 +30,16 @@ def names_of(kind: type) -> set[str]:
     return {name for name in (*vars(kind), *slots, *assigned) if re.match(r"_[a-z]", name)}
 
 
-def classes() -> Iterator[type]:
+@cache
+def classes() -> Sequence[type]:
     """Give all classes of ours."""
-    for module in pkgutil.walk_packages([str(ROOT)], "jobstore."):
-        if module.name == "jobstore.__main__":
-            continue
-        for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if kind.__module__ == module.name:
-                yield kind
+    return [
+        kind
+        for module in pkgutil.walk_packages([str(ROOT)], "jobstore.")
+        if module.name != "jobstore.__main__"
+        for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
+        if kind.__module__ == module.name
+    ]
 
 
 def is_ours(kind: type) -> bool:

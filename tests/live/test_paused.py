@@ -253,6 +253,7 @@ async def test_only_admins_change_targets_and_users_do_not_even_see_them(serve: 
         assert found == [403, 403, 200]
         found = [(await each("GET", "/_jobs/audit")).status for each in (admin, user, reader)]
         assert found == [200, 403, 403]
+        assert b"only an admin may do this" in (await user("GET", "/_jobs/audit")).body
         trail = json.loads((await admin("GET", "/_jobs/audit")).body)["audit"]
         assert [(each["who"], each["what"]) for each in trail] == [("ada", "pause")]
 

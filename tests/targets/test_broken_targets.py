@@ -76,6 +76,7 @@ BROKEN = [
     pytest.param(saying(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"), NO_HTTP, id="lies"),
     pytest.param(saying(b"\x00\x01\x02\x03 garbage"), NO_HTTP, id="sends garbage"),
     pytest.param(saying(b"HTTP/1.1 999 Denied\r\n\r\n"), "status", id="sends an unknown status"),
+    pytest.param(saying(b"HTTP/1.1 099 Soon\r\n\r\n"), "status", id="sends a status below all"),
 ]
 
 

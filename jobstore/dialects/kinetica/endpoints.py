@@ -125,11 +125,10 @@ class KineticaJobs:
         Raises:
             JobNotFound: no job has the tag.
         """
-        tagged = [] if tag is None else [await self._tagged(tag, asker)]
-        return [*ids, *(job_id for job_id in tagged if job_id not in ids)]
-
-    async def _tagged(self, tag: str, asker: Identity) -> int:
-        return await self._store.results.tagged(tag, asker)
+        if tag is None:
+            return [*ids]
+        tagged = await self._store.results.tagged(tag, asker)
+        return [*ids] if tagged in ids else [*ids, tagged]
 
     async def _cancel(self, job_id: int, asker: Identity) -> str:
         """Cancel a job, and describe the outcome."""

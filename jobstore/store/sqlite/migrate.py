@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from jobstore.model.errors import StoreError
+from jobstore.store.scripts import scripts
 from jobstore.store.sqlite.engine import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -59,7 +60,7 @@ def _unused(path: Path, version: int) -> AbstractContextManager[object]:
 
 
 def _create(path: Path) -> None:
-    statements = (_scripts() / "new_store.sql").read_text("utf-8")
+    statements = (scripts() / "new_store.sql").read_text("utf-8")
     with closing(_opened(path)) as connection:
         connection.executescript(f"BEGIN IMMEDIATE;{statements};{';'.join(_MARKS)};COMMIT")
 
@@ -78,7 +79,7 @@ def upgrade(path: Path) -> None:
     event.listen(engine, "begin", _begin)
     with engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+        config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         for mark in _MARKS:
@@ -91,10 +92,3 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _scripts() -> Path:
-    """Find the migrations: inside the package when installed, beside it in a checkout."""
-    package = Path(__file__).parents[2]
-    installed = package / "migrations"
-    return installed if installed.is_dir() else package.parent / "migrations"

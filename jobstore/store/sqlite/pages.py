@@ -38,7 +38,7 @@ def wal_pages(path: Path) -> int:
     """
     try:
         descriptor = os.open(beside(path, "-wal"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # there is none, or the writer, who has it open, will mind it alone
+    except OSError:  # there is none, or only the writer, which has it open, can check its length
         return 0
     try:
         with translated(path):

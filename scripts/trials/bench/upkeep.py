@@ -24,7 +24,7 @@ KEYS: Final = ("purge", "forget", "expire", "bulk")
 _JOBS: Final = 100_000
 # How long a server has for its start, in seconds.
 _START: Final = 1.5
-# How long one of the rounds is in which somebody writes during the work, in seconds.
+# How long one of the rounds is in which somebody writes during the work, at most, in seconds.
 _WINDOW: Final = 0.2
 # How often it is looked how far an operation is, in seconds.
 _LOOK: Final = 0.2
@@ -126,8 +126,9 @@ def _beside(plan: Plan, server: Server, work: _Work) -> Sample:
     The longest wait of all is often that of another program for the disk, and the longer one looks,
     the longer it is. What is usual is the median of the longest waits in short rounds.
     """
-    load = loads.submit().on(server.port).lasting(_WINDOW)
-    without = [plan.drive(load).worst for _ in range(max(1, round(plan.seconds / _WINDOW)))]
+    window = min(_WINDOW, plan.seconds)
+    load = loads.submit().on(server.port).lasting(window)
+    without = [plan.drive(load).worst for _ in range(round(plan.seconds / window))]
     stalls: list[tuple[float, float]] = []
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work)

@@ -1,16 +1,16 @@
 """Work in Datameer's dialect: run definitions, ask how they stand, stop and delete their runs."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import BasicAuth
+from aiohttp import encode_basic_auth
 
 from trials.clients import Answer
 from trials.soak.visitor import Visitor, Work, see, until
 
 QUICK: Final = "/Soak/quick"
 SLOW: Final = "/Soak/slow"
-_ANALYST: Final = {"auth": BasicAuth("analyst", "any")}
+_ANALYST: Final = {"Authorization": encode_basic_auth("analyst", "any")}
 _GOING_ON: Final = {"QUEUED", "RUNNING", "WAITING_FOR_OTHER_JOB"}
 _WARNED: Final = "COMPLETED_WITH_Warnings"
 
@@ -87,8 +87,7 @@ class Datameer:
         return _word(answer)
 
     async def _ask(self, call: str, method: str, path: str, status: int = 200) -> Answer:
-        options: dict[str, Any] = dict(_ANALYST)
-        return await self._visitor.ask(call, method, path, status, **options)
+        return await self._visitor.ask(call, method, path, status, headers=_ANALYST)
 
 
 def _trigger(definition: int) -> str:
