@@ -189,9 +189,15 @@ def test_what_is_done_side_by_side_is_what_is_done_one_after_the_other(
     [
         ("BIGINT", [1, None, -(2**63), 2**63 - 1, True]),
         ("BIGINT", [7]),
+        ("BIGINT", [None, None]),
+        ("BIGINT", [2, 1, 3]),
         ("TEXT", ["", None, "a\\,{}\"'", "ö€😀", " "]),
+        ("TEXT", ["ö", "ö", "ö"]),
+        ("TEXT", ["ö", "a"]),
         ("BYTEA", [b"", None, bytes(range(256))]),
+        ("BYTEA", [b"\0", b""]),
         ("DOUBLE PRECISION", [0.1, None, -0.0, 1e308, 3]),
+        ("DOUBLE PRECISION", [0.5, 0.25]),
     ],
 )
 async def test_a_list_that_is_packed_is_the_list_that_the_database_has(
