@@ -71,7 +71,7 @@ class FileTransaction(Transaction):
 
     def insert(self, statement: Statement, **values: object) -> int:
         """Execute an INSERT of one row and return the row's id."""
-        row_id = self.connection.execute(statement.sql, statement.bound(values)).lastrowid
+        row_id = self.execute(statement, **values).lastrowid
         assert row_id is not None
         return row_id
 
