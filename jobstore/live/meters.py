@@ -12,6 +12,7 @@ from enum import StrEnum
 from time import time
 from typing import Final
 
+from jobstore.live.subscribers import Subscribers
 from jobstore.model.errors import (
     BodyTooLarge,
     JobstoreError,
@@ -29,10 +30,8 @@ from jobstore.model.message import Headers
 from jobstore.model.tracing import trace_of
 from jobstore.store.facts import (
     Accepted,
-    Changes,
     Ended,
     Expired,
-    Fact,
     GivenBack,
     PayloadsGone,
     Started,
@@ -53,8 +52,6 @@ OF_REQUESTS: Final = (
 # And in operations.
 OF_BATCHES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
-# What is counted now and then: a call for each of the other facts would cost more than to count.
-_RARE: Final = frozenset({GivenBack, Expired, PayloadsGone})
 _SECOND: Final = 1e-6  # of microseconds
 # How often an example is looked for, in seconds.
 _LOOK_SECONDS: Final = 0.05
@@ -213,33 +210,40 @@ class Meters:
         self.commits.fold()
         self.batches.fold()
 
-    def settle(self, changes: Changes) -> None:
-        """Count what a batch has changed."""
-        targets, others = self.targets, self.others
-        for fact in changes.facts:  # by their very types, which is the quickest way to tell them
-            if type(fact) is Started:
-                claim = fact.claim
-                if claim.waited is not None:
-                    targets.get(claim.target, others).started.observe(claim.waited)
-            elif type(fact) is Ended:
-                target = targets.get(fact.target, others)
-                target.ended.add(fact.state)
-                target.took.observe(fact.took)
-            elif type(fact) is Accepted:
-                targets.get(fact.target, others).submissions.add(fact.dialect)
-            elif type(fact) is Taken:
-                self.taken += 1
-            elif type(fact) in _RARE:
-                self._settle_rare(fact)
+    def subscribe(self, subscribers: Subscribers) -> None:
+        """Count what batches change."""
+        subscribers.subscribe(Accepted, self._accepted)
+        subscribers.subscribe(Started, self._started)
+        subscribers.subscribe(Ended, self._ended)
+        subscribers.subscribe(Taken, self._taken)
+        subscribers.subscribe(GivenBack, self._given_back)
+        subscribers.subscribe(Expired, self._expired)
+        subscribers.subscribe(PayloadsGone, self._purged)
 
-    def _settle_rare(self, fact: Fact) -> None:
-        match fact:
-            case GivenBack():
-                self.given_back += 1
-            case Expired(jobs):
-                self.expired += jobs
-            case PayloadsGone(jobs):
-                self.purged += jobs
+    def _accepted(self, fact: Accepted) -> None:
+        self.targets.get(fact.target, self.others).submissions.add(fact.dialect)
+
+    def _started(self, fact: Started) -> None:
+        claim = fact.claim
+        if claim.waited is not None:
+            self.targets.get(claim.target, self.others).started.observe(claim.waited)
+
+    def _ended(self, fact: Ended) -> None:
+        target = self.targets.get(fact.target, self.others)
+        target.ended.add(fact.state)
+        target.took.observe(fact.took)
+
+    def _taken(self, _: Taken) -> None:
+        self.taken += 1
+
+    def _given_back(self, _: GivenBack) -> None:
+        self.given_back += 1
+
+    def _expired(self, fact: Expired) -> None:
+        self.expired += fact.jobs
+
+    def _purged(self, fact: PayloadsGone) -> None:
+        self.purged += fact.jobs
 
     def committed(self, seconds: float, operations: int) -> None:
         """Count a batch of the writer.

@@ -198,7 +198,7 @@ class Store:
     def measure(self, meters: Meters) -> None:
         """Count what happens from now on."""
         self.meters = meters
-        self._subscribers.settle(meters.settle)
+        meters.subscribe(self._subscribers)
         self.pulse.beating = meters.fold
         self._writer.measured = meters.committed
         self.submissions.refused = meters.refuse
