@@ -254,7 +254,8 @@ async def _cut(buffer: bytearray, pieces: AsyncIterator[bytes]) -> AsyncIterator
             chunks = []
     if buffer:
         chunks.append(bytes(buffer))
-    yield chunks
+    if chunks:
+        yield chunks
 
 
 async def _filled(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:

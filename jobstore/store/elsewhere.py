@@ -31,8 +31,8 @@ from jobstore.store.transaction import Transaction
 
 _job: Final = schema.JOB.c
 
-# A small result is marked as taken only while it is being sent. Other nodes take it to be on its
-# way for this long after that; of deliveries that take longer, the node keeps a list.
+# A small result is marked as taken before it is sent. Other nodes take it to be on its way for so
+# long after that; of deliveries that take longer, the node keeps a list.
 _MOMENT: Final = 3 * SECOND
 _held: Final = still_with_result(Result.HELD)
 RESERVE: Final = Statement(
