@@ -10,7 +10,6 @@ The tests that compare bytes fail if a release of aiohttp changes how it writes.
 import asyncio
 import re
 from collections.abc import Iterable
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -18,7 +17,7 @@ from aiohttp.http import StreamWriter
 
 from jobstore.http import private
 from jobstore.model.errors import AnswerUnsendable
-from jobstore.model.message import Headers, unsendable
+from jobstore.model.message import Headers, dubious, unsendable
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
@@ -59,8 +58,7 @@ def check(headers: Headers, reason: str | None) -> None:
 
 
 def _is_odd(headers: Headers, reason: str | None) -> bool:
-    text = "".join((reason or "", *chain.from_iterable(headers)))
-    return not text.isprintable() and _ODD.search(text) is not None
+    return _ODD.search(dubious(headers, reason)) is not None
 
 
 def fit(request: web.BaseRequest, headers: Headers, reason: str) -> None:

@@ -181,10 +181,15 @@ def _initials(names: tuple[str, ...] | frozenset[str]) -> frozenset[str]:
     return frozenset(initial for name in names for initial in (name[0], name[0].upper()))
 
 
+def dubious(headers: Headers, reason: str | None) -> str:
+    """Return the text of a head, or "" if all of it is printable: a quick look before a pattern."""
+    text = "".join((reason or "", *chain.from_iterable(headers)))
+    return "" if text.isprintable() else text
+
+
 def unsendable(headers: Headers, reason: str | None = None) -> str | None:
     """Return why a head cannot be sent over HTTP, as the end of a sentence; None if it can."""
-    text = "".join((reason or "", *chain.from_iterable(headers)))
-    if not text.isprintable() and _UNSENDABLE.search(text):  # the former is the quicker look
+    if _UNSENDABLE.search(dubious(headers, reason)):
         return "has a control character in it"
     names = [name for name, _ in headers]
     if "" in names or (names and not TOKEN.fullmatch("".join(names))):
